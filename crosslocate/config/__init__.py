@@ -1,0 +1,1 @@
+"""Configuration: schemas, validation, and building objects from it."""

@@ -1,0 +1,1 @@
+"""What exists: views and queries, where they are, and how to decode them into tensors."""

@@ -1,0 +1,41 @@
+"""The errors this package raises on purpose. Each says what was wrong, the value, and what is allowed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class CrossLocateError(Exception):
+    """Base of every error that a user can act on; entry points print it without a traceback."""
+
+
+class ConfigError(CrossLocateError):
+    """A configuration value that cannot work.
+
+    Args:
+        key: Full configuration key, for example ``mining.negatives``.
+        value: The value found there.
+        allowed: What would be accepted: a sentence, or the list of values.
+        hint: One more sentence for the user, optional.
+    """
+
+    def __init__(self, key: str, value: Any, allowed: str | Iterable[Any], hint: str = "") -> None:
+        self.key, self.value = key, value
+        choices = allowed if isinstance(allowed, str) else "one of " + ", ".join(str(a) for a in allowed)
+        self.allowed = choices
+        super().__init__(f"{key}={value!r} is not allowed; allowed: {choices}" + (f". {hint}" if hint else ""))
+
+
+class DataError(CrossLocateError):
+    """A catalog, an image or a relation that cannot be used; names the file and the row."""
+
+
+class TerrainError(CrossLocateError):
+    """An elevation model or a camera that cannot be rendered."""
+
+
+class CheckpointError(CrossLocateError):
+    """A checkpoint or a weights file that is missing, unreadable, or of another architecture."""
+
+
+class StoreError(CrossLocateError):
+    """A descriptor store that is incomplete, damaged, or made by other weights."""

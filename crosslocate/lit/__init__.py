@@ -1,0 +1,1 @@
+"""Wires data, models, mining and retrieval into the loop of PyTorch Lightning."""

@@ -1,0 +1,1 @@
+"""A photograph in, ranked places and headings out."""

@@ -1,0 +1,1 @@
+"""Which triplets to train on, and the callback that refreshes the choice."""

@@ -1,0 +1,1 @@
+"""How an image becomes a descriptor, and the losses that shape it. Pure torch."""

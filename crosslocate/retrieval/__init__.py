@@ -1,0 +1,1 @@
+"""Descriptor store, extraction, search, and recall counting."""
