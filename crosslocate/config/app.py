@@ -1,0 +1,64 @@
+"""Turns a function of a config into a command-line entry point: Hydra, schemas, validation, clean errors."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crosslocate.errors import CrossLocateError
+
+Task = Callable[[Any], Any]
+
+
+def conf_dir() -> Path:
+    """Folder of the YAML configuration: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[Task], Callable[[], None]]:
+    """Make ``python -m crosslocate.<name>`` out of a task.
+
+    The task receives a config composed from ``conf/<config_name>.yaml`` that has passed ``validate``; what it returns is
+    the job's objective for sweepers. An error that a user can act on is printed without a traceback and ends the
+    process with status 1; under ``-m`` it fails that job.
+
+    Args:
+        config_name: Name of the primary config, without suffix.
+        validate: Cross-field rules; raises ConfigError before any data is touched.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        @functools.wraps(task)
+        def job(cfg: Any) -> Any:
+            from hydra.core.hydra_config import HydraConfig
+            from hydra.types import RunMode
+
+            from crosslocate.config.ranks import one_job
+
+            sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+            try:
+                validate(cfg)
+                with one_job(sweeping):
+                    return task(cfg)
+            except CrossLocateError as error:
+                if sweeping or "HYDRA_FULL_ERROR" in os.environ:
+                    raise
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(1)
+
+        @functools.wraps(task)
+        def main() -> None:
+            import hydra
+
+            from crosslocate.config.schema import register
+
+            register()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
+
+        return main
+
+    return decorate
