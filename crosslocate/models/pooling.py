@@ -1,0 +1,108 @@
+"""Poolings: from a backbone's feature map ``[n, C, h, w]`` to one vector ``[n, size]`` for each image.
+
+A pooling is built with the channels and the spatial size of the map it will see, and tells the size of its vector.
+All of them compute in float32, also under autocast.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from crosslocate.errors import DataError
+
+
+class Pooling(nn.Module):
+    """Base of the poolings.
+
+    Args:
+        channels: Channels of the feature map.
+        spatial: Height and width of the feature map.
+        size: Length of the pooled vector.
+    """
+
+    def __init__(self, channels: int, spatial: tuple[int, int], size: int) -> None:
+        super().__init__()
+        self.channels, self.spatial, self.size = channels, spatial, size
+
+    def extra_repr(self) -> str:
+        """Shapes in and out, for the printed network."""
+        height, width = self.spatial
+        return f"{self.channels}x{height}x{width} -> {self.size}"
+
+
+class Mac(Pooling):
+    """Maximum activations of convolutions: the largest value of every channel (Razavian et al., 2016)."""
+
+    def __init__(self, *, channels: int, spatial: tuple[int, int]) -> None:
+        super().__init__(channels, spatial, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``[n, C, h, w]`` to ``[n, C]``."""
+        return features.amax(dim=(2, 3)).float()
+
+
+class Spoc(Pooling):
+    """Sum-pooled convolutional features: the sum of every channel over the map (Babenko and Lempitsky, 2015)."""
+
+    def __init__(self, *, channels: int, spatial: tuple[int, int]) -> None:
+        super().__init__(channels, spatial, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``[n, C, h, w]`` to ``[n, C]``."""
+        return features.float().sum(dim=(2, 3))
+
+
+class GeM(Pooling):
+    """Generalized mean of every channel, (mean of x^p)^(1/p) (Radenovic et al., 2018).
+
+    p = 1 is the mean; the larger p, the closer to the maximum.
+    Activations below ``floor`` count as ``floor``: the power of a negative number is undefined.
+
+    Args:
+        p: Exponent, the start value where it is learned.
+        learnable: Whether the exponent is trained with the network.
+        channels: Channels of the feature map.
+        spatial: Height and width of the feature map.
+        floor: Smallest activation.
+    """
+
+    def __init__(
+        self, p: float, learnable: bool, *, channels: int, spatial: tuple[int, int], floor: float = 1e-4
+    ) -> None:
+        super().__init__(channels, spatial, channels)
+        self.p = nn.Parameter(torch.tensor(float(p)), requires_grad=learnable)
+        self.floor = floor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``[n, C, h, w]`` to ``[n, C]``."""
+        powers = features.float().clamp(min=self.floor).pow(self.p)
+        return powers.mean(dim=(2, 3)).pow(1.0 / self.p)
+
+
+class Flatten(Pooling):
+    """The whole map as one vector, after a 1x1 convolution that reduces its channels.
+
+    It keeps where things are in the picture, which global poolings give up, and in return ties the network to one
+    input size.
+
+    Args:
+        reduced_channels: Channels left by the 1x1 convolution.
+        channels: Channels of the feature map.
+        spatial: Height and width of the feature map.
+    """
+
+    def __init__(self, reduced_channels: int, *, channels: int, spatial: tuple[int, int]) -> None:
+        super().__init__(channels, spatial, reduced_channels * spatial[0] * spatial[1])
+        self.reduction = nn.Conv2d(channels, reduced_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``[n, C, h, w]`` to ``[n, reduced_channels * h * w]``.
+
+        Raises:
+            DataError: If the map has another height or width than the one this pooling was built for.
+        """
+        if features.shape[-2:] != self.spatial:
+            raise DataError(
+                f"the feature map is {tuple(features.shape[-2:])} (height, width), but the flatten pooling was built "
+                f"for {self.spatial}: every image must have the network's input size, or use a global pooling"
+            )
+        return self.reduction(features).flatten(1).float()
