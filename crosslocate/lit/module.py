@@ -1,0 +1,93 @@
+"""The LightningModule: one network, one loss, one optimizer; nothing about data, mining or recall."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from crosslocate.errors import CrossLocateError
+from crosslocate.models.network import CrossModalNetwork
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+SchedulerFactory = Callable[..., LRScheduler]
+
+
+class RetrievalModule(pl.LightningModule):
+    """Cross-modal training of a network by a loss over the triplets of a plan.
+
+    Args:
+        network: Embeds queries and database views.
+        loss: Called with query and database descriptors and the plan's indices into them.
+        optimizer: Makes the optimizer from parameter groups.
+        scheduler: Makes a scheduler that is stepped after every batch, from the optimizer and ``total_steps``.
+        weight_decay: For matrices and convolutions; biases and normalisation parameters have none.
+        config: The composed configuration as plain values; kept in every checkpoint so that a checkpoint explains
+            itself.
+    """
+
+    def __init__(
+        self,
+        network: CrossModalNetwork,
+        loss: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory,
+        weight_decay: float,
+        config: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+        self._optimizer, self._scheduler, self._weight_decay = optimizer, scheduler, weight_decay
+        self.config = config
+
+    def encode(self, role: str, images: Tensor) -> Tensor:
+        """Descriptors, float32 of shape [n, D], of network inputs of one role (``query`` or ``database``)."""
+        branch = {"query": self.network.encode_query, "database": self.network.encode_database}[role]
+        descriptors: Tensor = branch(images)
+        return descriptors
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of one batch of triplets; stops on a loss that is not finite, naming the queries."""
+        loss: Tensor = self.loss(
+            self.encode("query", batch["query"]),
+            self.encode("database", batch["database"]),
+            batch["positive"],
+            batch["negatives"],
+            batch["negative_mask"],
+        )
+        if not torch.isfinite(loss.detach()):
+            rows = batch["query_rows"].tolist()
+            raise CrossLocateError(f"the loss is {float(loss.detach())} on query rows {rows}; lower optimizer.lr or look at these images")
+        self.log("train/loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch["query"]))
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Descriptors of a batch of views or queries, for the recall callback."""
+        return self.encode(batch["role"], batch["images"])
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """As validation_step."""
+        return self.encode(batch["role"], batch["images"])
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over two parameter groups, and the scheduler over the steps of the whole training."""
+        optimizer = self._optimizer(parameter_groups(self, self._weight_decay))
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = self._scheduler(optimizer, total_steps=total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the configuration with the weights (plain values: checkpoints load with ``weights_only=True``)."""
+        checkpoint["crosslocate_config"] = self.config
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: those of two and more dimensions with weight decay, all others without."""
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]

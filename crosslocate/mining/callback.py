@@ -1,0 +1,108 @@
+"""The in-training refresh: at the start of every round, extract descriptors, mine, and hand out the plan."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+
+from crosslocate.console import say
+from crosslocate.errors import ConfigError, DataError
+from crosslocate.mining.descriptors import RowDescriptors, Rows
+from crosslocate.mining.extraction import RoundExtractor
+from crosslocate.mining.miner import MinedRound, Miner, flatten
+from crosslocate.mining.order import spread_over_places
+from crosslocate.mining.plan import MiningReport, Plan
+from crosslocate.mining.refresh import Refresh
+
+
+class MiningCallback(pl.Callback):
+    """Owns the length of a round, its refresh, and its log.
+
+    Queries without a positive are left out of training and reported once. All others are visited once an epoch, in an
+    order drawn from (seed, epoch); a plan is drawn from (seed, epoch, round) and the weights.
+
+    Args:
+        miner: Chooses triplets.
+        refresh: Which rows are embedded again.
+        queries_per_round: Queries between two refreshes; None refreshes once an epoch.
+        seed: Seed of every draw.
+    """
+
+    def __init__(self, miner: Miner, refresh: Refresh, queries_per_round: int | None, seed: int) -> None:
+        self.miner, self.refresh = miner, refresh
+        self.queries_per_round, self.seed = queries_per_round, seed
+        self.report: MiningReport | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Look up the training set and offer the plans to the data module."""
+        if stage != "fit":
+            return
+        self._trainer, self._module = trainer, pl_module
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._data, self._rule = datamodule.train, datamodule.negative_rule
+        counts = self._data.relations.positives.counts
+        self._queries = np.flatnonzero(counts > 0)
+        if len(self._queries) == 0:
+            raise DataError(
+                f"none of the {len(counts)} training queries has a positive view; allowed: at least one within "
+                "dataset.positive_distance metres and dataset.positive_heading degrees"
+            )
+        if (left_out := len(counts) - len(self._queries)) and trainer.is_global_zero:
+            say(f"{left_out} of {len(counts)} training queries have no positive view and are left out of training")
+        if (smallest := min(self.round_sizes())) < trainer.world_size:
+            raise ConfigError(
+                "mining.queries_per_round",
+                self.queries_per_round,
+                f"a size whose smallest round ({smallest} queries here) gives every one of {trainer.world_size} processes a query",
+            )
+        self._extractor = RoundExtractor(trainer, pl_module, datamodule)
+        datamodule.planner = self
+
+    @property
+    def epoch(self) -> int:
+        """The epoch being trained, from 0."""
+        return self._trainer.current_epoch
+
+    def round_sizes(self) -> list[int]:
+        """Queries of every round of an epoch."""
+        total, size = len(self._queries), self.queries_per_round or len(self._queries)
+        return [min(size, total - start) for start in range(0, total, size)]
+
+    def plan(self, epoch: int, index: int) -> Plan:
+        """Extract, mine, and log; the plan of round ``index`` of ``epoch``."""
+        queries = self._round_queries(epoch, index)
+        rng = np.random.default_rng([self.seed, epoch, index, 1])
+        pool = self.miner.candidates(len(self._data.database), rng)
+        begin = time.perf_counter()
+        query_descriptors, database_descriptors = self._extract(queries, pool)
+        extracted = time.perf_counter()
+        mined = self.miner.mine(
+            queries, pool, self._data.relations, self._rule, rng, query_descriptors, database_descriptors
+        )
+        images = sum(len(d.rows) for d in (query_descriptors, database_descriptors) if d is not None)
+        self._log(mined, images, extracted - begin, time.perf_counter() - extracted)
+        return mined.plan
+
+    def _round_queries(self, epoch: int, index: int) -> Rows:
+        rng = np.random.default_rng([self.seed, epoch, 0])
+        order = spread_over_places(self._queries, self._data.queries.place[self._queries], rng)
+        size = self.queries_per_round or len(order)
+        return order[index * size : (index + 1) * size]
+
+    def _extract(self, queries: Rows, pool: Rows) -> tuple[RowDescriptors | None, RowDescriptors | None]:
+        if not self.miner.strategy.needs_descriptors:
+            return None, None
+        _, positives = flatten(self._data.relations.positives, queries)
+        query_rows, database_rows = self.refresh.rows(
+            queries, positives, pool, len(self._data.queries), len(self._data.database)
+        )
+        return self._extractor.queries(query_rows), self._extractor.database(database_rows)
+
+    def _log(self, mined: MinedRound, images: int, extraction: float, mining: float) -> None:
+        self.report = MiningReport(
+            extraction, mining, images, len(mined.plan), mined.violating, mined.hardest, mined.positive
+        )
+        metrics = {name: value for name, value in self.report.metrics().items() if np.isfinite(value)}
+        for logger in self._trainer.loggers:
+            logger.log_metrics(metrics, step=self._trainer.global_step)

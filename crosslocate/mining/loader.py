@@ -1,0 +1,146 @@
+"""The train loader: asks for a plan at the start of every round, and walks it with one set of worker processes."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from crosslocate.mining.plan import Plan
+
+Batch = dict[str, Any]
+
+
+class RoundPlanner(Protocol):
+    """Who makes the plans: the mining callback."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch being trained, from 0."""
+
+    def round_sizes(self) -> list[int]:
+        """Triplets of every round of an epoch, over all ranks; the same in every epoch."""
+
+    def plan(self, epoch: int, index: int) -> Plan:
+        """The plan of a round, made with the weights of this moment; the same on every rank."""
+
+
+class PlanSampler(Sampler[list[Any]]):
+    """Walks the rows of the plan assigned last, in batches."""
+
+    def __init__(self) -> None:
+        self._batches: list[Plan] = []
+
+    def assign(self, batches: list[Plan]) -> None:
+        """Set what the next iteration yields."""
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        """Yield every batch as a list of plan rows."""
+        for batch in self._batches:
+            yield list(batch)
+
+    def __len__(self) -> int:
+        """Number of batches assigned."""
+        return len(self._batches)
+
+
+class RoundLoader:
+    """Yields the batches of an epoch, round by round.
+
+    It is a generator around a single DataLoader rather than a DataLoader itself: a plan is made in the main process
+    when its round begins, and the persistent workers receive rows of it, so they are never stale. The state holds the
+    place and the plan: a run that is resumed in the middle of a round sees the same batches.
+
+    Every rank yields the same number of batches. A round's last triplets that do not fill a batch on every rank are
+    left out; they are others in the next epoch, because the order changes. A round smaller than one batch is one batch.
+
+    Args:
+        dataset: Stateless; indexed by a list of plan rows, gives a batch.
+        planner: Makes the plans.
+        batch_size: Triplets of a batch on one rank.
+        rank: This process, from 0.
+        world_size: Number of processes.
+        workers: Worker processes; 0 decodes in this process.
+        pin_memory: Whether batches are put into pinned memory, for a faster copy to a GPU.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Batch],
+        planner: RoundPlanner,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self._planner = planner
+        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        self._sampler = PlanSampler()
+        self._inner: DataLoader[Batch] = DataLoader(
+            dataset,
+            batch_sampler=self._sampler,
+            collate_fn=_whole_batch,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+            generator=torch.Generator().manual_seed(0),
+        )
+        self._round, self._position = 0, 0
+        self._plan: Plan | None = None
+        self._resumed = False
+
+    def steps(self) -> list[int]:
+        """Batches of every round on one rank."""
+        return [max(1, size // self._global_batch) for size in self._planner.round_sizes()]
+
+    @property
+    def _global_batch(self) -> int:
+        return self._batch_size * self._world_size
+
+    def __len__(self) -> int:
+        """Batches of an epoch on one rank."""
+        return sum(self.steps())
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the rest of the epoch after a resume, a whole epoch otherwise."""
+        if not self._resumed:
+            self._round, self._position, self._plan = 0, 0, None
+        self._resumed = False
+        epoch, steps = self._planner.epoch, self.steps()
+        while self._round < len(steps):
+            if self._plan is None:
+                self._plan = self._planner.plan(epoch, self._round)
+            self._sampler.assign(self._rank_batches(self._plan)[self._position : steps[self._round]])
+            for batch in self._inner:
+                batch["stamp"] = torch.tensor([epoch, self._round, self._position * self._world_size + self._rank])
+                self._advance(steps[self._round])
+                yield batch
+
+    def _advance(self, steps: int) -> None:
+        self._position += 1
+        if self._position >= steps:
+            self._round, self._position, self._plan = self._round + 1, 0, None
+
+    def _rank_batches(self, plan: Plan) -> list[Plan]:
+        size = self._global_batch
+        wholes = [plan[i : i + size] for i in range(0, len(plan), size)]
+        return [whole[self._rank :: self._world_size] for whole in wholes]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Place in the epoch, and the plan of a round that has begun; primitives and a tensor only."""
+        plan = None if self._plan is None else torch.from_numpy(np.ascontiguousarray(self._plan))
+        return {"round": self._round, "position": self._position, "plan": plan}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state`` was taken. An epoch that had ended there is followed by a new one."""
+        self._round, self._position = int(state["round"]), int(state["position"])
+        plan = state["plan"]
+        self._plan = None if plan is None else np.asarray(plan.numpy(), np.int32)
+        self._resumed = self._round < len(self._planner.round_sizes())
+
+
+def _whole_batch(batch: Batch) -> Batch:
+    return batch

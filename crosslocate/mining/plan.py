@@ -1,0 +1,47 @@
+"""The plan of a round: which triplets to train on, as one integer array."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plan = NDArray[np.int32]
+"""Shape [triplets, 2 + negatives]: query row, positive row, then negative rows; -1 where there is no such negative."""
+
+NO_VIEW = -1
+"""Fills the places of negatives that were not found."""
+
+
+@dataclass(frozen=True)
+class MiningReport:
+    """What a refresh did, for the log.
+
+    Attributes:
+        extraction_seconds: Time spent on descriptors.
+        mining_seconds: Time spent on choosing.
+        extracted: Number of images embedded.
+        triplets: Rows of the plan.
+        violating: Share of mined negatives nearer to the query than its positive plus the margin, in 0..1.
+        hardest: Mean squared distance from a query to its nearest mined negative.
+        positive: Mean squared distance from a query to its positive.
+    """
+
+    extraction_seconds: float
+    mining_seconds: float
+    extracted: int
+    triplets: int
+    violating: float
+    hardest: float
+    positive: float
+
+    def metrics(self) -> dict[str, float]:
+        """The figures under the names they are logged by."""
+        return {
+            "mining/extraction_seconds": self.extraction_seconds,
+            "mining/mining_seconds": self.mining_seconds,
+            "mining/extracted": float(self.extracted),
+            "mining/triplets": float(self.triplets),
+            "mining/violating": self.violating,
+            "mining/hardest_distance": self.hardest,
+            "mining/positive_distance": self.positive,
+        }
