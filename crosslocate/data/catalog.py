@@ -1,0 +1,353 @@
+"""Catalogs: which images exist, where each was taken, and where its files lie.
+
+A catalog is one Parquet file, one row per image, with the columns of `SCHEMA` (others may follow and are kept). The
+schema metadata key ``crosslocate`` holds JSON: format, role (``database`` or ``queries``) and, for every modality, the
+path template of its files relative to the folder of the Parquet file, as in ``database/depth/{name}.exr``.
+
+Positions are WGS84 degrees, elevations metres above sea level, angles radians, headings clockwise from true north.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+
+from crosslocate.errors import DataError
+
+FORMAT = 1
+METADATA_KEY = b"crosslocate"
+ROLES = ("database", "queries")
+FILE_ROW = "file_row"
+"""Column added on reading: the row in the file, which selections (`split`, `take`) keep for messages."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("place", pa.int32(), nullable=False),
+        pa.field("split", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        *(
+            pa.field(column, pa.float64(), nullable=False)
+            for column in ("longitude", "latitude", "elevation", "yaw", "pitch", "roll", "horizontal_fov")
+        ),
+    ]
+)
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Rows of one catalog file: all of them, a split, or any selection.
+
+    Args:
+        path: The Parquet file; image paths are relative to its folder.
+        table: The rows, one chunk per column, columns as in `SCHEMA` plus `FILE_ROW`.
+        images: Path template by modality, with ``{name}`` for the image's name.
+        role: ``database`` or ``queries``.
+    """
+
+    path: Path
+    table: pa.Table
+    images: Mapping[str, str]
+    role: str
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def root(self) -> Path:
+        """Folder that the image paths start from."""
+        return self.path.parent
+
+    @property
+    def longitude(self) -> Floats:
+        """Degrees east, float64 [n]; a read-only view of the table, as are all columns."""
+        return self.column("longitude")
+
+    @property
+    def latitude(self) -> Floats:
+        """Degrees north, float64 [n]."""
+        return self.column("latitude")
+
+    @property
+    def elevation(self) -> Floats:
+        """Camera height above sea level in metres, float64 [n]."""
+        return self.column("elevation")
+
+    @property
+    def yaw(self) -> Floats:
+        """Heading of the optical axis in radians clockwise from true north, float64 [n], not wrapped."""
+        return self.column("yaw")
+
+    @property
+    def pitch(self) -> Floats:
+        """Radians, up positive, float64 [n]."""
+        return self.column("pitch")
+
+    @property
+    def roll(self) -> Floats:
+        """Radians, float64 [n]."""
+        return self.column("roll")
+
+    @property
+    def horizontal_fov(self) -> Floats:
+        """Horizontal field of view in radians, float64 [n]."""
+        return self.column("horizontal_fov")
+
+    @property
+    def place(self) -> NDArray[np.int32]:
+        """Number of the place where the image was taken, int32 [n]."""
+        return self.column("place")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that have rows, sorted."""
+        return tuple(sorted(self.table["split"].unique().to_pylist()))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A numeric column as a NumPy array without a copy."""
+        return self.table[name].chunk(0).to_numpy(zero_copy_only=True)
+
+    def name(self, row: int) -> str:
+        """Name of the image in a row."""
+        return self.table["name"][int(row)].as_py()
+
+    def names(self, rows: ArrayLike) -> list[str]:
+        """Names of the images in many rows."""
+        return self.table["name"].take(pa.array(np.asarray(rows, np.int64).ravel())).to_pylist()
+
+    def describe(self, row: int) -> str:
+        """File, row in the file, and name, for messages."""
+        return f"{self.path} row {self.table[FILE_ROW][int(row)].as_py()} ({self.name(row)})"
+
+    def split(self, name: str) -> "Catalog":
+        """The rows of one split, in file order.
+
+        Raises:
+            DataError: When the split has no row; names the splits that exist.
+        """
+        chosen = self.table.filter(pc.equal(self.table["split"].cast(pa.string()), name)).combine_chunks()
+        if not chosen.num_rows:
+            existing = ", ".join(self.splits) or "none"
+            raise DataError(f"{self.path}: split '{name}' has no rows; splits with rows: {existing}")
+        return replace(self, table=chosen)
+
+    def take(self, rows: ArrayLike) -> "Catalog":
+        """The given rows, in the given order."""
+        return replace(self, table=_one_chunk(self.table.take(pa.array(np.asarray(rows, np.int64)))))
+
+    def image_path(self, modality: str, row: int) -> Path:
+        """File of one image.
+
+        Raises:
+            DataError: When the catalog has no such modality.
+        """
+        return self.root / self.template(modality).format(name=self.name(row))
+
+    def template(self, modality: str) -> str:
+        """Path template of a modality's files, relative to `root`."""
+        if modality not in self.images:
+            raise DataError(f"{self.path}: no images of modality '{modality}'; it has: {', '.join(self.images)}")
+        return self.images[modality]
+
+    def fingerprint(self) -> str:
+        """Hash over names, places and poses of these rows, 32 hexadecimal digits; the same wherever the file lies."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.blake2b(json.dumps([FORMAT, self.role, len(self)]).encode(), digest_size=16)
+        for field in SCHEMA:
+            if field.name not in ("name", "split"):
+                digest.update(self.column(field.name).tobytes())
+        for start in range(0, len(self), 1 << 20):
+            digest.update("\n".join(self.table["name"].slice(start, 1 << 20).to_pylist()).encode())
+        return digest.hexdigest()
+
+
+def write_catalog(path: Path, columns: Mapping[str, Any], role: str, images: Mapping[str, str]) -> None:
+    """Write a catalog file; it appears complete or not at all, and equal input gives equal bytes.
+
+    Args:
+        path: Parquet file to write; an existing one is replaced.
+        columns: Arrays or lists by column name: those of `SCHEMA`, and any others.
+        role: ``database`` or ``queries``.
+        images: Path template by modality, relative to the folder of ``path``.
+
+    Raises:
+        DataError: When a column is missing or a value cannot be stored or used.
+    """
+    path = Path(path)
+    table = pa.table(
+        {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()}
+    )
+    table = _conform(path, table)
+    _validate(path, table, role, images)
+    header = json.dumps({"format": FORMAT, "role": role, "images": dict(images)}, sort_keys=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(table.replace_schema_metadata({METADATA_KEY: header}), temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_catalog(path: Path) -> Catalog:
+    """Read and check a catalog file.
+
+    Raises:
+        DataError: When it is missing, is no catalog, lacks a column, or a row has an impossible value or a name of
+            another row.
+    """
+    path = Path(path)
+    try:
+        table = pq.read_table(path, memory_map=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such catalog file") from None
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+    header = _header(path, table)
+    table = _conform(path, table)
+    _validate(path, table, header["role"], header["images"])
+    table = table.append_column(FILE_ROW, pa.array(np.arange(table.num_rows)))
+    return Catalog(path, table, header["images"], header["role"])
+
+
+def check_images(catalog: Catalog, modalities: Iterable[str]) -> list[str]:
+    """Find the files that a catalog promises and that do not exist, by listing each folder once.
+
+    Returns:
+        One line per missing file, with its path and row.
+    """
+    problems: list[str] = []
+    listings: dict[str, set[str]] = {}
+    names = catalog.names(np.arange(len(catalog)))
+    for modality in modalities:
+        template = catalog.template(modality)
+        for row, name in enumerate(names):
+            folder, _, file = template.format(name=name).rpartition("/")
+            if folder not in listings:
+                listings[folder] = _listing(catalog.root / folder)
+            if file not in listings[folder]:
+                problems.append(f"{catalog.root / folder / file} of {catalog.describe(row)}")
+    return problems
+
+
+def require_images(catalogs: Sequence[tuple[Catalog, Iterable[str]]]) -> None:
+    """Refuse to start when image files are missing.
+
+    Raises:
+        DataError: With the number of missing files and the first five of them.
+    """
+    problems = [problem for catalog, modalities in catalogs for problem in check_images(catalog, modalities)]
+    if problems:
+        shown = "\n  ".join(problems[:5])
+        more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise DataError(f"{len(problems)} image files are missing:\n  {shown}{more}")
+
+
+def _listing(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208 - names, not paths: millions of them
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _header(path: Path, table: pa.Table) -> dict[str, Any]:
+    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+    try:
+        header = json.loads(raw) if raw is not None else {}
+        if header.get("format") == FORMAT and isinstance(header["images"], dict) and isinstance(header["role"], str):
+            return header
+    except (ValueError, KeyError, AttributeError):
+        pass
+    raise DataError(
+        f"{path}: schema metadata '{METADATA_KEY.decode()}' is {raw!r}; "
+        f"expected JSON with format {FORMAT}, role and images"
+    )
+
+
+def _conform(path: Path, table: pa.Table) -> pa.Table:
+    """Bring the columns of `SCHEMA` to their types and order, others behind them, everything in one chunk."""
+    missing = [field.name for field in SCHEMA if field.name not in table.column_names]
+    if missing:
+        raise DataError(f"{path}: columns missing: {', '.join(missing)}; present: {', '.join(table.column_names)}")
+    arrays, fields = [], []
+    for field in SCHEMA:
+        column = table[field.name]
+        if column.null_count:
+            row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+            raise DataError(f"{path} row {row}: {field.name} is null; every row needs a value")
+        arrays.append(_cast(path, column, field))
+        fields.append(field)
+    for name in table.column_names:
+        if name not in SCHEMA.names and name != FILE_ROW:
+            arrays.append(table[name])
+            fields.append(table.schema.field(name))
+    return _one_chunk(pa.table(arrays, schema=pa.schema(fields)))
+
+
+def _one_chunk(table: pa.Table) -> pa.Table:
+    """The table with exactly one chunk per column, also when it has no rows."""
+    return table.combine_chunks() if table.num_rows else table.schema.empty_table()
+
+
+def _cast(path: Path, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    try:
+        if pa.types.is_dictionary(field.type):
+            return column.cast(pa.string()).combine_chunks().dictionary_encode()
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{path}: column {field.name} of type {column.type} cannot become {field.type}: {error}"
+        ) from None
+
+
+def _validate(path: Path, table: pa.Table, role: str, images: Mapping[str, str]) -> None:
+    """Check every value; the message names file, row, name, value and what is allowed."""
+    if role not in ROLES:
+        raise DataError(f"{path}: role '{role}' is not allowed; allowed: {', '.join(ROLES)}")
+    for modality, template in images.items():
+        if "{name}" not in template:
+            raise DataError(f"{path}: path template '{template}' of modality '{modality}' lacks {{name}}")
+    names = table["name"]
+    for column, low, high, inside in (
+        ("longitude", -180.0, 180.0, True),
+        ("latitude", -90.0, 90.0, True),
+        ("elevation", -np.inf, np.inf, False),
+        ("yaw", -np.inf, np.inf, False),
+        ("pitch", -np.pi / 2, np.pi / 2, True),
+        ("roll", -np.inf, np.inf, False),
+        ("horizontal_fov", 0.0, np.pi, False),
+    ):
+        values = table[column].to_numpy()
+        good = (values >= low) & (values <= high) if inside else (values > low) & (values < high)
+        if not good.all():
+            bad = np.flatnonzero(~good)
+            brackets = "[]" if inside else "()"
+            raise DataError(
+                f"{path} row {bad[0]} ({names[int(bad[0])]}): {column} is {values[bad[0]]}; "
+                f"allowed: {brackets[0]}{low:g}, {high:g}{brackets[1]} ({len(bad)} such rows)"
+            )
+    if pc.count_distinct(names).as_py() != len(names):
+        _refuse_duplicate(path, names)
+
+
+def _refuse_duplicate(path: Path, names: pa.ChunkedArray) -> None:
+    first: dict[str, int] = {}
+    for row, name in enumerate(names.to_pylist()):
+        if name in first:
+            raise DataError(f"{path} row {row}: name '{name}' is taken by row {first[name]}; names are unique")
+        first[name] = row
