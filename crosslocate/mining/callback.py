@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from crosslocate.console import say
 from crosslocate.errors import ConfigError, DataError
@@ -78,11 +79,14 @@ class MiningCallback(pl.Callback):
         query_descriptors, database_descriptors = self._extract(queries, pool)
         extracted = time.perf_counter()
         mined = self.miner.mine(
-            queries, pool, self._data.relations, self._rule, rng, query_descriptors, database_descriptors
+            queries, pool, self._data.relations, self._may_be_negative, rng, query_descriptors, database_descriptors
         )
         images = sum(len(d.rows) for d in (query_descriptors, database_descriptors) if d is not None)
         self._log(mined, images, extracted - begin, time.perf_counter() - extracted)
         return mined.plan
+
+    def _may_be_negative(self, queries: Rows, views: Rows) -> NDArray[np.bool_]:
+        return self._rule.allowed(self._data.queries, queries, self._data.database, views)
 
     def _round_queries(self, epoch: int, index: int) -> Rows:
         rng = np.random.default_rng([self.seed, epoch, 0])

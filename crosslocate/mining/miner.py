@@ -1,16 +1,19 @@
 """Makes the plan of a round out of descriptors, relations and a random generator, and nothing else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslocate.data.dataset import NegativeRule
 from crosslocate.data.relations import Csr, Relations
 from crosslocate.errors import ConfigError
 from crosslocate.mining.descriptors import RowDescriptors, Rows
 from crosslocate.mining.plan import NO_VIEW, Plan
 from crosslocate.mining.strategies import Strategy
+
+PairRule = Callable[[Rows, Rows], NDArray[np.bool_]]
+"""Whether paired database rows may be negatives of query rows: NegativeRule bound to the two catalogs."""
 
 QUERIES_PER_CHUNK = 256
 """Queries whose distances to the candidates are held at once: bounds memory at chunk x candidates."""
@@ -71,7 +74,7 @@ class Miner:
         queries: Rows,
         pool: Rows,
         relations: Relations,
-        rule: NegativeRule,
+        rule: PairRule,
         rng: np.random.Generator,
         query_descriptors: RowDescriptors | None,
         database_descriptors: RowDescriptors | None,
@@ -101,7 +104,7 @@ class Miner:
         queries: Rows,
         pool: Rows,
         relations: Relations,
-        rule: NegativeRule,
+        rule: PairRule,
         rng: np.random.Generator,
         query_descriptors: RowDescriptors | None,
         database_descriptors: RowDescriptors | None,
@@ -140,7 +143,7 @@ class Miner:
         )
 
 
-def allowed_candidates(queries: Rows, pool: Rows, nonnegatives: Csr, rule: NegativeRule) -> NDArray[np.bool_]:
+def allowed_candidates(queries: Rows, pool: Rows, nonnegatives: Csr, rule: PairRule) -> NDArray[np.bool_]:
     """Which candidates the rule allows for which query, shape [queries, candidates].
 
     Only candidates among a query's non-negatives are put to the rule; all others are far enough by definition.
@@ -152,7 +155,7 @@ def allowed_candidates(queries: Rows, pool: Rows, nonnegatives: Csr, rule: Negat
     columns = np.minimum(np.searchsorted(pool, rows), len(pool) - 1)
     near = pool[columns] == rows
     owners, rows, columns = owners[near], rows[near], columns[near]
-    allowed[owners, columns] = rule.allowed(queries[owners], rows)
+    allowed[owners, columns] = rule(queries[owners], rows)
     return allowed
 
 
@@ -184,13 +187,13 @@ def draw_one(relation: Csr, queries: Rows, rng: np.random.Generator) -> Rows:
     return relation.indices[starts + rng.integers(0, counts)].astype(np.int64)
 
 
-def draw_local(nonnegatives: Csr, queries: Rows, rule: NegativeRule, count: int, rng: np.random.Generator) -> Rows:
+def draw_local(nonnegatives: Csr, queries: Rows, rule: PairRule, count: int, rng: np.random.Generator) -> Rows:
     """Up to ``count`` views near each query that the rule allows as negatives, drawn without repetition; -1 fills up."""
     drawn = np.full((len(queries), count), NO_VIEW, np.int64)
     if count == 0:
         return drawn
     owners, rows = flatten(nonnegatives, queries)
-    usable = rule.allowed(queries[owners], rows)
+    usable = rule(queries[owners], rows)
     owners, rows = owners[usable], rows[usable]
     order = np.lexsort((rng.random(len(rows)), owners))
     owners, rows = owners[order], rows[order]

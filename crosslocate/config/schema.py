@@ -1,0 +1,108 @@
+"""Types of the configuration. Values and defaults live in the YAML files of ``conf/`` alone.
+
+Groups whose options build different classes (backbone, pooling, loss, ...) are open mappings here: their keys are the
+arguments of their target. Everything else is typed, so that a wrong type or an unknown key is refused at composition.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class NetworkConfig:
+    """How backbone and pooling become branches."""
+
+    shared: bool = MISSING
+    normalize_before: bool = MISSING
+    normalize_after: bool = MISSING
+    descriptor_size: int | None = MISSING
+
+
+@dataclass
+class MiningConfig:
+    """Rounds, refresh and choice of triplets."""
+
+    strategy: Any = MISSING
+    refresh: Any = MISSING
+    queries_per_round: int | None = MISSING
+    negatives: int = MISSING
+    sampled_negatives: int = MISSING
+    local_negatives: int = MISSING
+    report_margin: float = MISSING
+
+
+@dataclass
+class OptimizerConfig:
+    """Optimizer with the two numbers that everybody changes."""
+
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    factory: Any = MISSING
+
+
+@dataclass
+class PathsConfig:
+    """Where things are kept."""
+
+    outputs: str = MISSING
+    cache: str = MISSING
+    run: str = MISSING
+
+
+@dataclass
+class TrainerConfig:
+    """Arguments of ``pytorch_lightning.Trainer`` that this platform supports."""
+
+    _target_: str = MISSING
+    accelerator: str = MISSING
+    devices: Any = MISSING
+    num_nodes: int = MISSING
+    strategy: str = MISSING
+    precision: str = MISSING
+    max_epochs: int = MISSING
+    max_steps: int = MISSING
+    check_val_every_n_epoch: int = MISSING
+    limit_train_batches: Any = MISSING
+    limit_val_batches: Any = MISSING
+    gradient_clip_val: float | None = MISSING
+    log_every_n_steps: int = MISSING
+    enable_progress_bar: bool = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """``conf/train.yaml``."""
+
+    dataset: Any = MISSING
+    modality: Any = MISSING
+    backbone: Any = MISSING
+    pooling: Any = MISSING
+    network: NetworkConfig = MISSING
+    loss: Any = MISSING
+    mining: MiningConfig = MISSING
+    augmentation: Any = MISSING
+    optimizer: OptimizerConfig = MISSING
+    scheduler: Any = MISSING
+    search: Any = MISSING
+    evaluation: Any = MISSING
+    trainer: TrainerConfig = MISSING
+    logger: Any = MISSING
+    callbacks: Any = MISSING
+    paths: PathsConfig = MISSING
+    name: str = MISSING
+    seed: int = MISSING
+    threads: int | None = MISSING
+    resume: str | None = MISSING
+    experiment: Any = None
+    sweep: Any = None
+    debug: Any = None
+
+
+def register() -> None:
+    """Make the schemas known to Hydra; calling it again changes nothing."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)

@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+
+from crosslocate.data.relations import Csr, Relations
+from crosslocate.errors import ConfigError
+from crosslocate.mining import miner as miner_module
+from crosslocate.mining.descriptors import RowDescriptors
+from crosslocate.mining.miner import Miner, allowed_candidates, flatten, squared_distances
+from crosslocate.mining.order import spread_over_places
+from crosslocate.mining.strategies import HardestNegatives, RandomNegatives, SemiHardAndHardNegatives
+
+QUERIES, VIEWS, SIZE = 30, 200, 8
+
+
+def csr(lists):
+    counts = [len(x) for x in lists]
+    return Csr(np.cumsum([0, *counts]).astype(np.int64), np.array([v for x in lists for v in x], np.int32))
+
+
+class World:
+    """Random relations and descriptors; views with an even number may be negatives although they are near."""
+
+    def __init__(self, seed=0):
+        rng = np.random.default_rng(seed)
+        self.positives = [sorted(rng.choice(VIEWS, rng.integers(1, 5), replace=False)) for _ in range(QUERIES)]
+        self.near = [sorted({*p, *rng.choice(VIEWS, 25, replace=False)}) for p in self.positives]
+        self.relations = Relations(csr(self.positives), csr(self.near))
+        self.query = rng.standard_normal((QUERIES, SIZE)).astype(np.float32)
+        self.database = rng.standard_normal((VIEWS, SIZE)).astype(np.float32)
+
+    def rule(self, queries, views):
+        queries, views = np.broadcast_arrays(queries, views)
+        flags = [v not in self.near[q] or (v % 2 == 0 and v not in self.positives[q]) for q, v in zip(queries.flat, views.flat)]
+        return np.array(flags, bool).reshape(queries.shape)
+
+    def lookups(self):
+        return RowDescriptors(np.arange(QUERIES), self.query), RowDescriptors(np.arange(VIEWS), self.database)
+
+
+def mine(world, miner, queries=None, pool=None, seed=0, descriptors=True):
+    rng = np.random.default_rng(seed)
+    queries = np.arange(QUERIES) if queries is None else queries
+    pool = np.arange(VIEWS) if pool is None else pool
+    lookups = world.lookups() if descriptors else (None, None)
+    return miner.mine(queries, pool, world.relations, world.rule, rng, *lookups)
+
+
+def test_plan_equals_brute_force():
+    world, pool = World(), np.sort(np.random.default_rng(5).choice(VIEWS, 80, replace=False))
+    plan = mine(world, Miner(SemiHardAndHardNegatives(0.2), 6, 80, 0, 0.2), pool=pool).plan
+    for q, row in enumerate(plan):
+        to_view = ((world.database - world.query[q]) ** 2).sum(1)
+        positive = min(world.positives[q], key=lambda v: (to_view[v], v))
+        allowed = [v for v in pool if world.rule(q, v) and to_view[v] < to_view[positive] + 0.2]
+        expected = sorted(allowed, key=lambda v: to_view[v])[:6]
+        assert row.tolist() == [q, positive, *expected, *[-1] * (6 - len(expected))]
+
+
+def test_plan_does_not_depend_on_the_chunk(monkeypatch):
+    world, strategy = World(), Miner(HardestNegatives(), 4, VIEWS, 0, 0.2)
+    whole = mine(world, strategy).plan
+    monkeypatch.setattr(miner_module, "QUERIES_PER_CHUNK", 7)
+    np.testing.assert_array_equal(mine(world, strategy).plan, whole)
+
+
+def test_local_negatives_are_near_distinct_and_allowed():
+    world = World(3)
+    plan = mine(world, Miner(HardestNegatives(), 5, VIEWS, 3, 0.2)).plan
+    for q, row in enumerate(plan):
+        usable = {v for v in world.near[q] if world.rule(q, v)}
+        local = [v for v in row[2:5] if v >= 0]
+        assert set(local) <= usable
+        assert len(local) == len(set(local)) == min(3, len(usable))
+
+
+def test_without_descriptors_positives_and_negatives_are_drawn():
+    world = World(1)
+    miner = Miner(RandomNegatives(), 3, VIEWS, 0, 0.2)
+    plan = mine(world, miner, descriptors=False).plan
+    assert all(p in world.positives[q] for q, p, *_ in plan)
+    assert all(world.rule(q, n) for q, _, *negatives in plan for n in negatives)
+    np.testing.assert_array_equal(plan, mine(world, miner, descriptors=False).plan)
+    assert (plan != mine(world, miner, seed=1, descriptors=False).plan).any()
+
+
+def test_a_database_smaller_than_the_sample_is_used_whole():
+    np.testing.assert_array_equal(Miner(HardestNegatives(), 1, 50, 0, 0.2).candidates(7, np.random.default_rng(0)), range(7))
+
+
+def test_sample_is_sorted_distinct_and_drawn():
+    miner = Miner(HardestNegatives(), 1, 50, 0, 0.2)
+    rows = miner.candidates(1000, np.random.default_rng(0))
+    assert len(set(rows)) == 50
+    assert (np.diff(rows) > 0).all()
+    assert (rows != miner.candidates(1000, np.random.default_rng(1))).any()
+
+
+def test_more_local_negatives_than_negatives_are_refused():
+    with pytest.raises(ConfigError, match=r"mining\.local_negatives=3 .* 0 to mining\.negatives \(2\)"):
+        Miner(HardestNegatives(), 2, 10, 3, 0.2)
+
+
+def test_allowed_candidates_agree_with_the_rule_on_every_pair():
+    world = World(2)
+    queries, pool = np.array([3, 9, 9, 0]), np.sort(np.random.default_rng(1).choice(VIEWS, 60, replace=False))
+    table = allowed_candidates(queries, pool, world.relations.nonnegatives, world.rule)
+    np.testing.assert_array_equal(table, world.rule(queries[:, None], pool[None]))
+
+
+def test_report_counts_violations():
+    world = World()
+    mined = mine(world, Miner(HardestNegatives(), 1, VIEWS, 0, 1e6))
+    assert mined.violating == 1.0
+    assert 0 < mined.hardest
+    assert mined.positive > 0
+
+
+def test_flatten_and_lookup():
+    owners, rows = flatten(csr([[1, 2], [], [7]]), np.array([2, 1, 0]))
+    assert owners.tolist() == [0, 2, 2]
+    assert rows.tolist() == [7, 1, 2]
+    with pytest.raises(KeyError, match="row 4"):
+        RowDescriptors(np.array([1, 3]), np.zeros((2, 2), np.float32)).of(np.array([3, 4]))
+
+
+def test_squared_distances_are_never_negative_and_close_to_the_definition():
+    a = np.random.default_rng(0).standard_normal((5, 16)).astype(np.float32)
+    exact = ((a[:, None] - a[None]) ** 2).sum(-1)
+    got = squared_distances(a, a)
+    assert (got >= 0).all()
+    np.testing.assert_allclose(got, exact, atol=1e-4)
+
+
+def test_batches_hold_distinct_places_and_every_query_once():
+    places = np.repeat(np.arange(20), 5)
+    queries = np.arange(100, 200)
+    order = spread_over_places(queries, places, np.random.default_rng(0))
+    assert sorted(order) == queries.tolist()
+    for start in range(0, 100, 20):
+        assert len(set(places[order[start : start + 20] - 100])) == 20
