@@ -1,0 +1,145 @@
+"""The round loader inside Lightning's loop: fresh plans, exact rounds, resume at any batch, disjoint ranks."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import Dataset
+
+from crosslocate.lit.checkpoint import LastCheckpoint
+from crosslocate.mining.loader import RoundLoader
+
+SIZES = [7, 7, 4]  # queries of the rounds of an epoch
+EPOCHS = 2
+
+
+class PlanRows(Dataset):
+    def __getitems__(self, rows):
+        return {"rows": torch.tensor(np.array(rows))}
+
+
+class Planner:
+    """Plans that depend on the weights of the moment, as mined ones do."""
+
+    def __init__(self, module, sizes=tuple(SIZES)):
+        self.module, self.sizes, self.calls = module, list(sizes), []
+
+    @property
+    def epoch(self):
+        return self.module.trainer.current_epoch
+
+    def round_sizes(self):
+        return self.sizes
+
+    def plan(self, epoch, index):
+        weight = int(self.module.weight.detach() * 1e6)
+        self.calls.append((epoch, index))
+        return np.array([[weight, epoch, index, k] for k in range(self.sizes[index])], np.int32)
+
+
+class Recorder(pl.LightningModule):
+    def __init__(self, stop_at=None):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.5))
+        self.seen, self.stop_at = [], stop_at
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append((self.current_epoch, batch["rows"].tolist(), batch["stamp"].tolist()))
+        return (self.weight - batch["rows"].float().mean() * 1e-6) ** 2
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if self.trainer.global_step == self.stop_at:
+            raise KilledError
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class KilledError(Exception):
+    pass
+
+
+def fit(module, folder, workers=0, resume=None, every=1, batch=2):
+    loader = RoundLoader(PlanRows(), Planner(module), batch, workers=workers)
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=1, max_epochs=EPOCHS, logger=False, enable_checkpointing=True,
+        callbacks=[LastCheckpoint(str(folder / "last.ckpt"), every)], enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+    return loader
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    module = Recorder()
+    fit(module, tmp_path_factory.mktemp("undisturbed"))
+    return module
+
+
+def test_plans_are_made_when_their_round_begins_and_rounds_are_exact(undisturbed, tmp_path):
+    module = Recorder()
+    loader = fit(module, tmp_path, workers=2)
+    assert loader._planner.calls == [(e, r) for e in range(EPOCHS) for r in range(3)]
+    assert len(loader) == 3 + 3 + 2
+    assert [stamp for _, _, stamp in module.seen[:8]] == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 1, 0], [0, 1, 1], [0, 1, 2], [0, 2, 0], [0, 2, 1]]
+    for epoch, rows, stamp in module.seen:
+        assert [row[1:3] for row in rows] == [[epoch, stamp[1]]] * 2
+        assert [row[3] for row in rows] == [2 * stamp[2], 2 * stamp[2] + 1]
+    assert module.seen == undisturbed.seen  # worker processes change nothing
+    first_of_epoch_1 = module.seen[8][1][0][0]
+    assert first_of_epoch_1 != module.seen[0][1][0][0]  # mined with the weights of its moment
+
+
+@pytest.mark.parametrize("stop_at", range(1, 16))
+def test_a_run_killed_after_any_batch_continues_identically(undisturbed, tmp_path, stop_at):
+    killed = Recorder(stop_at)
+    with pytest.raises(KilledError):
+        fit(killed, tmp_path)
+    resumed = Recorder()
+    fit(resumed, tmp_path, workers=0, resume=tmp_path / "last.ckpt")
+    assert resumed.weight.item() == undisturbed.weight.item()
+    saved = len(undisturbed.seen) - len(resumed.seen)
+    assert stop_at - 1 <= saved <= stop_at
+    assert killed.seen[:saved] + resumed.seen == undisturbed.seen
+
+
+def test_resume_in_the_middle_of_a_round_with_workers(undisturbed, tmp_path):
+    with pytest.raises(KilledError):
+        fit(Recorder(5), tmp_path, workers=2)
+    resumed = Recorder()
+    loader = fit(resumed, tmp_path, workers=2, resume=tmp_path / "last.ckpt")
+    assert resumed.weight.item() == undisturbed.weight.item()
+    assert loader._planner.calls[0] == (0, 2)  # the plan of round 1 came with the checkpoint
+
+
+class FixedPlanner:
+    epoch = 3
+
+    def __init__(self, sizes):
+        self.sizes = sizes
+
+    def round_sizes(self):
+        return self.sizes
+
+    def plan(self, epoch, index):
+        return np.array([[index, k] for k in range(self.sizes[index])], np.int32)
+
+
+@pytest.mark.parametrize(("sizes", "world"), [([20, 11], 2), ([20, 7], 3), ([5], 2)])
+def test_ranks_are_disjoint_complete_and_equally_long(sizes, world):
+    loaders = [RoundLoader(PlanRows(), FixedPlanner(sizes), 3, rank, world) for rank in range(world)]
+    batches = [[b["rows"].tolist() for b in loader] for loader in loaders]
+    assert len({len(b) for b in batches}) == 1
+    assert all(len(b) == len(loader) for b, loader in zip(batches, loaders, strict=True))
+    seen = [tuple(row) for rank in batches for batch in rank for row in batch]
+    assert len(seen) == len(set(seen))
+    used = {r: [k for i, k in seen if i == r] for r in range(len(sizes))}
+    for index, size in enumerate(sizes):
+        assert sorted(used[index]) == list(range(max(size // (3 * world) * 3 * world, min(size, 3 * world))))
+
+
+def test_stamps_differ_between_ranks():
+    loaders = [RoundLoader(PlanRows(), FixedPlanner([12]), 2, rank, 2) for rank in range(2)]
+    stamps = [tuple(b["stamp"].tolist()) for loader in loaders for b in loader]
+    assert sorted(stamps) == [(3, 0, k) for k in range(6)]
