@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crosslocate.models.weights import load_weights
+from crosslocate.models.weights import load_strictly, read_weights, weights_path
 
 PATCH = 4
 """Side in pixels of the squares that the stem folds into channels."""
@@ -71,7 +71,18 @@ class SmallBackbone(nn.Module):
         height, width = images.shape[-2:]
         if height % PATCH or width % PATCH:
             images = F.pad(images, (0, -width % PATCH, 0, -height % PATCH))
-        return self.blocks(self.stem(F.pixel_unshuffle(images, PATCH)))
+        return self.blocks(self.stem(fold(images)))
+
+
+def fold(images: Tensor) -> Tensor:
+    """Fold 4x4 squares of pixels into channels: ``[n, C, H, W]`` to ``[n, 16 C, H / 4, W / 4]``, channels last.
+
+    Pixel-unshuffle with the image's channel as the fastest index instead of the slowest: in the channels-last format
+    a row of a square then stays in one piece, and the copy takes a few per cent of its time.
+    """
+    n, channels, height, width = images.shape
+    squares = images.permute(0, 2, 3, 1).reshape(n, height // PATCH, PATCH, width // PATCH, PATCH, channels)
+    return squares.transpose(2, 3).flatten(3).permute(0, 3, 1, 2)
 
 
 def small_backbone(widths: Sequence[int], weights: str | None, *, in_channels: int) -> nn.Module:
@@ -86,5 +97,7 @@ def small_backbone(widths: Sequence[int], weights: str | None, *, in_channels: i
         A module from ``[n, in_channels, H, W]`` to ``[n, widths[-1], h, w]``.
     """
     backbone = SmallBackbone(in_channels, widths)
-    load_weights(backbone, weights)
+    path = weights_path(weights)
+    if path is not None:
+        load_strictly(backbone, read_weights(path), str(path))
     return backbone
