@@ -1,0 +1,95 @@
+"""Rules across fields that types cannot express; they run before any data is touched."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from crosslocate.errors import ConfigError
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+STRATEGIES = ("auto", "ddp")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def validate_train(cfg: Any) -> None:
+    """Check a training configuration.
+
+    Raises:
+        ConfigError: Names the key, the value and what is allowed.
+    """
+    for rule in (_check_missing, _check_numbers, _check_mining, _check_trainer, _check_logger):
+        rule(cfg)
+
+
+def _check_missing(cfg: Any) -> None:
+    from omegaconf import OmegaConf
+
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ConfigError(missing[0], None, "a value: it has no default", f"Missing: {', '.join(missing)}")
+
+
+def positive(value: Any) -> bool:
+    """Whether a number is finite and above 0."""
+    return math.isfinite(value) and value > 0
+
+
+def not_negative(value: Any) -> bool:
+    """Whether a number is finite and at least 0."""
+    return math.isfinite(value) and value >= 0
+
+
+NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "seed": (not_negative, "an integer of at least 0"),
+    "optimizer.lr": (positive, "a number above 0"),
+    "optimizer.weight_decay": (not_negative, "a number of at least 0"),
+    "mining.report_margin": (not_negative, "a number of at least 0"),
+    "trainer.num_nodes": (positive, "an integer of at least 1"),
+    "trainer.check_val_every_n_epoch": (positive, "an integer of at least 1"),
+    "trainer.log_every_n_steps": (positive, "an integer of at least 1"),
+}
+OPTIONAL_NUMBERS = {
+    "threads": (positive, "an integer of at least 1, or null"),
+    "network.descriptor_size": (positive, "an integer of at least 1, or null"),
+    "mining.queries_per_round": (positive, "an integer of at least 1, or null"),
+    "trainer.gradient_clip_val": (positive, "a number above 0, or null"),
+}
+
+
+def _check_numbers(cfg: Any) -> None:
+    from omegaconf import OmegaConf
+
+    for key, (rule, allowed) in (NUMBERS | OPTIONAL_NUMBERS).items():
+        value = OmegaConf.select(cfg, key)
+        if value is None and key in OPTIONAL_NUMBERS:
+            continue
+        if not rule(value):
+            raise ConfigError(key, value, allowed)
+
+
+def _check_mining(cfg: Any) -> None:
+    mining = cfg.mining
+    if mining.negatives < 1:
+        raise ConfigError("mining.negatives", mining.negatives, "an integer of at least 1")
+    if not 0 <= mining.local_negatives <= mining.negatives:
+        raise ConfigError("mining.local_negatives", mining.local_negatives, f"0 to mining.negatives={mining.negatives}")
+    if mining.sampled_negatives < mining.negatives:
+        allowed = f"at least mining.negatives={mining.negatives}"
+        raise ConfigError("mining.sampled_negatives", mining.sampled_negatives, allowed)
+
+
+def _check_trainer(cfg: Any) -> None:
+    trainer = cfg.trainer
+    for key, choices in (("accelerator", ACCELERATORS), ("strategy", STRATEGIES), ("precision", PRECISIONS)):
+        if trainer[key] not in choices:
+            raise ConfigError(f"trainer.{key}", trainer[key], choices)
+    if trainer.max_epochs < 1 and trainer.max_steps < 1:
+        raise ConfigError("trainer.max_epochs", trainer.max_epochs, "at least 1, unless trainer.max_steps is given")
+    if isinstance(trainer.devices, int) and trainer.devices * trainer.num_nodes > 1 and trainer.strategy == "auto":
+        raise ConfigError("trainer.strategy", "auto", ["ddp"], f"trainer.devices={trainer.devices} needs trainer=ddp")
+
+
+def _check_logger(cfg: Any) -> None:
+    for name, node in (cfg.logger or {}).items():
+        if "_target_" not in node:
+            raise ConfigError(f"logger.{name}", node, "an option of the group logger (a mapping with _target_)")
