@@ -82,9 +82,9 @@ class Camera:
 
         Pixel (row, column) has its centre at image coordinates (row + 0.5, column + 0.5).
         """
-        right = (np.arange(self.width) + 0.5 - self.width / 2.0) / self.focal_length
-        up = (self.height / 2.0 - np.arange(self.height) - 0.5) / self.focal_length
-        return right, up
+        right = np.arange(0.5, self.width, dtype=np.float64) - self.width / 2.0
+        up = self.height / 2.0 - np.arange(0.5, self.height, dtype=np.float64)
+        return right / self.focal_length, up / self.focal_length
 
     def ray_directions(self) -> Floats:
         """Unit vectors of the pixels' rays, east-north-up at the camera, ``[H, W, 3]``."""
@@ -97,6 +97,4 @@ class Camera:
         """Azimuth (clockwise from north, in (-pi, pi]) and elevation angle of every pixel's ray, radians ``[H, W]``."""
         rays = self.ray_directions()
         east, north, up = rays[..., 0], rays[..., 1], rays[..., 2]
-        return np.asarray(np.arctan2(east, north), np.float64), np.asarray(
-            np.arctan2(up, np.hypot(east, north)), np.float64
-        )
+        return np.arctan2(east, north), np.arctan2(up, np.hypot(east, north))

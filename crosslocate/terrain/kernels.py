@@ -248,6 +248,26 @@ def cast_level(terrain: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any
 
 
 @_compiled
+def march(
+    terrain: Any, path: Any, radius: float, height: float, slope: float, max_distance: float
+) -> tuple[float, float, float, float, float]:
+    """First intersection of a ray: its length, ground distance, column, row, elevation; infinite when there is none."""
+    end = min(max_distance, horizon(radius, height, terrain.highest, slope))
+    s, level = 0.0, 0
+    while True:
+        s, column, row, along, down, length = seek(terrain, path, radius, height, slope, s, end, level)
+        if s >= end:
+            return np.inf, np.inf, np.nan, np.nan, np.nan
+        x0, x1, x2, y0, y1, y2, h0, h1, h2 = cross_cell(terrain.elevation, radius, height, s, column, row, along, down)
+        u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
+        if u >= 0.0:
+            x, y = x0 + u * (x1 + u * x2), y0 + u * (y1 + u * y2)
+            return math.sqrt(x * x + y * y), s + u, column + u * along, row + u * down, h0 + u * (h1 + u * h2)
+        s += length
+        level = 1
+
+
+@_compiled
 def cast_rays(terrain: Any, eye: Any, rays: Any, out: Any) -> None:
     """Cast one march per ray. ``rays`` are east-north-up ``[H, W, 3]``, ``out`` as in :func:`cast_level`."""
     distance, ground, hit_column, hit_row, hit_elevation = out
@@ -258,23 +278,43 @@ def cast_rays(terrain: Any, eye: Any, rays: Any, out: Any) -> None:
             level_length = max(math.sqrt(east * east + north * north), 1e-12)
             slope = min(max(upward / level_length, -STEEPEST), STEEPEST)
             radius = follow(eye, east / level_length, north / level_length, path)
-            end = min(eye.max_distance, horizon(radius, eye.height, terrain.highest, slope))
-            s, level = 0.0, 0
-            while True:
-                s, column, row, along, down, length = seek(terrain, path, radius, eye.height, slope, s, end, level)
-                if s >= end:
-                    break
-                x0, x1, x2, y0, y1, y2, h0, h1, h2 = cross_cell(
-                    terrain.elevation, radius, eye.height, s, column, row, along, down
-                )
-                u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
-                if u >= 0.0:
-                    x, y = x0 + u * (x1 + u * x2), y0 + u * (y1 + u * y2)
-                    distance[w, v] = math.sqrt(x * x + y * y)
-                    ground[w, v] = s + u
-                    hit_column[w, v] = column + u * along
-                    hit_row[w, v] = row + u * down
-                    hit_elevation[w, v] = h0 + u * (h1 + u * h2)
-                    break
-                s += length
-                level = 1
+            length, s, column, row, elevation = march(terrain, path, radius, eye.height, slope, eye.max_distance)
+            if s < np.inf:
+                distance[w, v], ground[w, v] = length, s
+                hit_column[w, v], hit_row[w, v], hit_elevation[w, v] = column, row, elevation
+
+
+@_compiled
+def cast_shade(
+    terrain: Any,
+    eye: Any,
+    azimuth: float,
+    slope: float,
+    lift: float,
+    columns: Any,
+    rows: Any,
+    elevations: Any,
+    out: Any,
+) -> None:
+    """Mark the points from which a ray along one azimuth and slope meets terrain.
+
+    Args:
+        terrain: ``Terrain``.
+        eye: ``Eye``; its linear track and its radius serve for all points.
+        azimuth: Direction of the light in radians.
+        slope: Tangent of its elevation angle.
+        lift: Metres by which points are raised, so that their own facet does not shade them by rounding.
+        columns: Raster columns of the points ``[n]``, NaN for none.
+        rows: Raster rows of the points ``[n]``.
+        elevations: Elevations of the points in metres ``[n]``.
+        out: Boolean ``[n]``, false on entry.
+    """
+    path = np.empty(12)
+    radius = follow(eye, math.sin(azimuth), math.cos(azimuth), path)
+    for power in range(2, 6):
+        path[power] = path[6 + power] = 0.0
+    for k in range(len(columns)):
+        if columns[k] >= 0.0:
+            path[0], path[6] = columns[k], rows[k]
+            _, s, _, _, _ = march(terrain, path, radius, elevations[k] + lift, slope, eye.max_distance)
+            out[k] = s < np.inf

@@ -70,7 +70,7 @@ class RayCaster:
             raise TerrainError(f"max_distance is {max_distance} m; a positive number is needed")
         self.dem, self.refraction, self.max_distance = dem, refraction, max_distance
         pyramid = build_pyramid(dem.elevation)
-        self._terrain = kernels.Terrain(dem.elevation, pyramid.tops, pyramid.offsets, pyramid.widths, pyramid.highest)
+        self.terrain = kernels.Terrain(dem.elevation, pyramid.tops, pyramid.offsets, pyramid.widths, pyramid.highest)
         self._last_eye: tuple[tuple[float, float], GroundTrack, NDArray[np.float64]] | None = None
 
     def cast(self, camera: Camera) -> Hits:
@@ -84,9 +84,9 @@ class RayCaster:
         shape = camera.height, camera.width
         images = tuple(np.full(shape, fill, np.float32) for fill in (SKY, SKY, np.nan, np.nan, np.nan))
         if camera.is_level:
-            kernels.cast_level(self._terrain, eye, float(camera.yaw), *camera.image_plane(), images)
+            kernels.cast_level(self.terrain, eye, float(camera.yaw), *camera.image_plane(), images)
         else:
-            kernels.cast_rays(self._terrain, eye, camera.ray_directions(), images)
+            kernels.cast_rays(self.terrain, eye, camera.ray_directions(), images)
         return Hits(camera, *images)
 
     def eye(self, longitude: float, latitude: float, elevation: float) -> kernels.Eye:
