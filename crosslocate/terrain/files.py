@@ -1,0 +1,74 @@
+"""Image files: bytes of each format, the same for the same pixels, and writes that are whole or absent."""
+
+import errno
+import io
+import os
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import OpenEXR
+from numpy.typing import NDArray
+
+from crosslocate.errors import TerrainError
+
+DEPTH_CHANNEL = "Y"
+"""Name of the channel of a depth EXR: the luminance channel, which every viewer shows as gray."""
+HALF_LIMIT = 65504.0
+"""Largest finite value of a 16-bit float."""
+
+
+def encode_exr(values: NDArray[np.floating], dtype: type[np.floating] = np.float16) -> bytes:
+    """One-channel EXR (ZIP compression) of an image [H, W], stored as half (11 significant bits) or float."""
+    if dtype is np.float16 and float(np.max(values, initial=0.0)) > HALF_LIMIT:
+        raise TerrainError(
+            f"a depth of {np.max(values):.0f} m does not fit a half float (limit {HALF_LIMIT:.0f}); use float"
+        )
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    stream = io.BytesIO()
+    with OpenEXR.File(header, {DEPTH_CHANNEL: np.ascontiguousarray(values, dtype)}) as file:
+        file.write(stream)
+    return stream.getvalue()
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """PNG of a gray image [H, W] or an RGB image [H, W, 3]."""
+    done, data = cv2.imencode(".png", image if image.ndim == 2 else image[..., ::-1])
+    if not done:
+        raise TerrainError(f"OpenCV cannot encode an image of shape {image.shape} as PNG")
+    return bytes(data)
+
+
+def write_whole(path: Path, data: bytes, scratch: Path) -> int:
+    """Write a file so that it is found whole or not at all; returns the CRC-32 of its bytes.
+
+    The bytes go to ``scratch`` (same file system) first, and are then renamed into place.
+
+    Raises:
+        TerrainError: The file system is full, over quota, or does not let us write.
+    """
+    try:
+        scratch.write_bytes(data)
+        os.replace(scratch, path)
+    except OSError as error:
+        raise refuse_write(path, error) from error
+    return zlib.crc32(data)
+
+
+def refuse_write(path: Path, error: OSError) -> TerrainError:
+    """The error to raise when ``path`` cannot be written: what happened, what is kept, what to do."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = "the disk is full" if full else str(error)
+    remedy = "make room" if full else "mend this"
+    return TerrainError(
+        f"cannot write {path}: {reason}. Every image finished so far is kept; {remedy}, and start the same command again"
+    )
+
+
+def checksum(path: Path) -> int | None:
+    """CRC-32 of a file, or None where there is none."""
+    try:
+        return zlib.crc32(path.read_bytes())
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,277 @@
+"""Where to stand and where to look: places with a view, geographic splits, cameras of database and queries.
+
+A place is one camera position. Its database views and its queries share that position exactly, so that the positives
+of a query at any small distance are the views of its own place, and positional error is a matter of retrieval alone.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from crosslocate.errors import ConfigError, TerrainError
+from crosslocate.geo import ecef, geodesic_distance
+from crosslocate.terrain.camera import Camera
+from crosslocate.terrain.cameras import CameraTable
+from crosslocate.terrain.dem import Dem
+from crosslocate.terrain.poses import PoseDistribution
+from crosslocate.terrain.raycast import RayCaster
+
+Floats = NDArray[np.float64]
+_CANDIDATES, _POSES = 1, 2  # streams of random numbers
+_ATTEMPTS = 40
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Disjoint strips of the terrain from west to east, one for each split that has places.
+
+    Attributes:
+        counts: Number of places by split; the strips' widths are in proportion.
+        gap: Width in metres of the land between two strips, where no place may be.
+        margin: Distance in metres kept from the edge of the elevation model, behind which nothing is known.
+        spacing: Smallest distance in metres between two places.
+    """
+
+    counts: Mapping[str, int]
+    gap: float
+    margin: float
+    spacing: float
+
+    def bounds(self, dem: Dem) -> dict[str, tuple[float, float, float, float]]:
+        """West, south, east, north of every strip in degrees.
+
+        Raises:
+            TerrainError: The elevation model is too small for the gaps and margins.
+        """
+        west, south, east, north = dem.bounds
+        middle = 0.5 * (south + north)
+        height = float(geodesic_distance(west, south, west, north))
+        width = float(geodesic_distance(west, middle, east, middle))
+        used = {split: count for split, count in self.counts.items() if count > 0}
+        free = width - 2.0 * self.margin - self.gap * (len(used) - 1)
+        if not used:
+            raise ConfigError("places", dict(self.counts), "at least one place in one split")
+        if free <= 0.0 or height <= 2.0 * self.margin:
+            raise TerrainError(
+                f"an elevation model of {width:.0f} x {height:.0f} m has no room for {len(used)} strips with gaps of "
+                f"{self.gap:.0f} m and a margin of {self.margin:.0f} m"
+            )
+        degrees, rim = (east - west) / width, self.margin * (north - south) / height
+        left, strips = west + self.margin * degrees, {}
+        for split, count in used.items():
+            right = left + free * degrees * count / sum(used.values())
+            strips[split] = (left, south + rim, right, north - rim)
+            left = right + self.gap * degrees
+        return strips
+
+
+@dataclass(frozen=True)
+class Places:
+    """Chosen camera positions: degrees, metres above sea level, and the split of each."""
+
+    longitude: Floats
+    latitude: Floats
+    elevation: Floats
+    split: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.longitude)
+
+
+def choose_places(
+    caster: RayCaster, strips: Strips, poses: PoseDistribution, *, seed: int, oversampling: int = 6, workers: int = 1
+) -> Places:
+    """Choose places where one sees something, the best ``view_score`` first, never closer than the spacing.
+
+    Args:
+        caster: Sees the terrain.
+        strips: Where the places of each split may be, and how many.
+        poses: Heights above the ground are drawn from it.
+        seed: Seed of all draws.
+        oversampling: Candidates looked at for each place.
+        workers: Threads.
+
+    Raises:
+        TerrainError: A strip has no room for its places.
+    """
+    chosen: list[Places] = []
+    for index, (split, bounds) in enumerate(strips.bounds(caster.dem).items()):
+        rng = default_rng([seed, _CANDIDATES, index])
+        lon, lat, height = _candidates(caster.dem, bounds, poses, rng, oversampling * strips.counts[split])
+        elevation = caster.dem.elevation_at(lon, lat) + height
+        with ThreadPoolExecutor(workers) as pool:
+            scores = np.array(list(pool.map(lambda *at: view_score(caster, *at), lon, lat, elevation)))
+        scores += rng.uniform(0.0, 0.2, len(scores))
+        scores = _rank_among_equals(scores, height)
+        rows = _spread(ecef(lon, lat), scores, strips.spacing)[: strips.counts[split]]
+        if len(rows) < strips.counts[split]:
+            raise TerrainError(
+                f"the {split} strip holds only {len(rows)} of {strips.counts[split]} places at a spacing of "
+                f"{strips.spacing:.0f} m; ask for fewer places, a smaller spacing, or use a larger elevation model"
+            )
+        rows = np.sort(rows)
+        chosen.append(Places(lon[rows], lat[rows], elevation[rows], np.full(len(rows), split)))
+    names = ("longitude", "latitude", "elevation", "split")
+    return Places(*(np.concatenate([getattr(part, name) for part in chosen]) for name in names))
+
+
+def _candidates(
+    dem: Dem, bounds: tuple[float, float, float, float], poses: PoseDistribution, rng: Generator, count: int
+) -> tuple[Floats, Floats, Floats]:
+    """Random positions inside the bounds and their heights above ground; those over a void are left out."""
+    west, south, east, north = bounds
+    lon, lat = rng.uniform(west, east, count), rng.uniform(south, north, count)
+    height = poses.draw_heights(rng, count)
+    known = np.isfinite(dem.elevation_at(lon, lat))
+    return lon[known], lat[known], height[known]
+
+
+def view_score(caster: RayCaster, longitude: float, latitude: float, elevation: float) -> float:
+    """How much one sees from a position: 0 in a hole, about 2 with a far view over varied relief.
+
+    A coarse panorama of four views: the mean over directions of the farthest visible ground (4 km counts in full), plus
+    the skyline's standard deviation within each view (10 degrees counts in full).
+    """
+    reach, skyline = 0.0, 0.0
+    for quarter in range(4):
+        yaw = 0.5 * np.pi * quarter
+        camera = Camera(longitude, latitude, elevation, yaw, 0.0, 0.0, 0.5 * np.pi, 32, 32)
+        distance = caster.cast(camera).distance
+        reach += float(np.minimum(distance.max(axis=0) / 4000.0, 1.0).mean()) / 4.0
+        skyline += float((distance >= 0.0).sum(axis=0).std()) / 4.0
+    return reach + np.degrees(np.arctan(skyline / 16.0)) / 10.0
+
+
+def _rank_among_equals(scores: Floats, height: Floats, group_size: int = 30) -> Floats:
+    """Rank of each score, 0 to 1, among the candidates of about the same height above ground.
+
+    High cameras see more; compared with all others they would crowd out the low ones and spoil the heights' distribution.
+    """
+    ranks = np.empty(len(scores))
+    for group in np.array_split(np.argsort(height, kind="stable"), max(1, len(scores) // group_size)):
+        ranks[group[np.argsort(scores[group], kind="stable")]] = (np.arange(len(group)) + 1) / len(group)
+    return ranks
+
+
+def _spread(points: Floats, scores: Floats, spacing: float) -> NDArray[np.int64]:
+    """Rows in descending order of score, leaving out each that is closer than ``spacing`` to one taken before."""
+    near = cKDTree(points).query_ball_point(points, spacing)
+    free = np.ones(len(points), bool)
+    taken = []
+    for row in np.argsort(-scores, kind="stable"):
+        if free[row]:
+            taken.append(row)
+            free[near[row]] = False
+    return np.array(taken, np.int64)
+
+
+def database_cameras(places: Places, *, headings: int, horizontal_fov: float) -> CameraTable:
+    """Views of every place at equal steps of heading from north, pitch and roll 0; fov in radians."""
+    count = len(places)
+    degrees = np.tile(np.arange(headings) * (360.0 / headings), count)
+    place = np.repeat(np.arange(count, dtype=np.int32), headings)
+    names = [
+        f"p{p:04d}_h{round(10 * d):04d}" if 360 % headings else f"p{p:04d}_h{round(d):03d}"
+        for p, d in zip(place, degrees, strict=True)
+    ]
+    still = np.zeros(len(place))
+    return _table(places, place, names, np.radians(degrees), still, still, np.full(len(place), horizontal_fov))
+
+
+def query_cameras(
+    caster: RayCaster,
+    places: Places,
+    per_place: Mapping[str, int],
+    poses: PoseDistribution,
+    *,
+    terrain_share: tuple[float, float],
+    aspect: float,
+    seed: int,
+    workers: int = 1,
+) -> CameraTable:
+    """Cameras of simulated photographs: poses as people hold cameras, at the places' own positions.
+
+    Nobody photographs bare sky, or nothing but the ground at his feet: yaw, pitch and roll are drawn again (up to 40
+    times) until the terrain covers a share of the picture within ``terrain_share``. This narrows the pitch of long
+    lenses; the fields of view keep their distribution.
+
+    Args:
+        caster: Sees the terrain.
+        places: The positions.
+        per_place: Queries of a place, by split.
+        poses: Distribution of the angles.
+        terrain_share: Smallest and largest share of the picture covered by terrain.
+        aspect: Width over height of the images.
+        seed: Seed; the poses of a place depend on it and on the place's number only.
+        workers: Threads.
+    """
+
+    def of_place(place: int) -> list[Floats]:
+        rng = default_rng([seed, _POSES, place])
+        at = (float(places.longitude[place]), float(places.latitude[place]), float(places.elevation[place]))
+        return [
+            _draw_pose(caster, at, poses, terrain_share, aspect, rng) for _ in range(per_place[places.split[place]])
+        ]
+
+    with ThreadPoolExecutor(workers) as pool:
+        drawn = list(pool.map(of_place, range(len(places))))
+    counts = [len(angles) for angles in drawn]
+    place = np.repeat(np.arange(len(places), dtype=np.int32), counts)
+    names = [f"p{p:04d}_q{q:02d}" for p, count in enumerate(counts) for q in range(count)]
+    yaw, pitch, roll, fov = np.concatenate([np.reshape(angles, (-1, 4)) for angles in drawn]).T
+    return _table(places, place, names, yaw, pitch, roll, fov)
+
+
+def _draw_pose(
+    caster: RayCaster,
+    at: tuple[float, float, float],
+    poses: PoseDistribution,
+    terrain_share: tuple[float, float],
+    aspect: float,
+    rng: Generator,
+) -> Floats:
+    """Yaw, pitch, roll and horizontal field of view of one photograph."""
+    fov = float(poses.draw_fields_of_view(rng, 1)[0])
+    for _ in range(_ATTEMPTS):
+        yaw, pitch, roll = (float(angle[0]) for angle in poses.draw_directions(rng, 1))
+        distance = caster.cast(Camera(*at, yaw, pitch, roll, fov, 16, max(1, round(16 / aspect)))).distance
+        if terrain_share[0] <= (distance >= 0.0).mean() <= terrain_share[1]:
+            break
+    return np.array([yaw, pitch, roll, fov])
+
+
+def _table(
+    places: Places, place: NDArray[np.int32], names: list[str], yaw: Floats, pitch: Floats, roll: Floats, fov: Floats
+) -> CameraTable:
+    return CameraTable(
+        name=np.array(names),
+        place=place,
+        split=places.split[place],
+        longitude=places.longitude[place],
+        latitude=places.latitude[place],
+        elevation=places.elevation[place],
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        horizontal_fov=fov,
+    )
+
+
+def closest_between_splits(places: Places) -> float:
+    """Smallest geodesic distance in metres between places of different splits; infinity with one split."""
+    closest = np.inf
+    points = ecef(places.longitude, places.latitude)
+    for split in np.unique(places.split):
+        inside = places.split == split
+        if inside.all():
+            continue
+        near = cKDTree(points[~inside]).query(points[inside])[1]
+        lon, lat = places.longitude, places.latitude
+        apart = geodesic_distance(lon[inside], lat[inside], lon[~inside][near], lat[~inside][near])
+        closest = min(closest, float(apart.min()))
+    return closest
