@@ -166,11 +166,8 @@ def build_network(
         CheckpointError: If pretrained weights are missing or do not fit.
     """
     if shared and query_channels != database_channels:
-        raise ConfigError(
-            "network.shared",
-            shared,
-            f"false: query images have {query_channels} channels, database images {database_channels}",
-        )
+        reason = f"query images have {query_channels} channels and database images {database_channels}"
+        raise ConfigError("network.shared", shared, f"false, because {reason}")
 
     def branch(in_channels: int) -> Branch:
         body = backbone(in_channels=in_channels)
