@@ -1,0 +1,248 @@
+"""What an evaluation found, as plain values: for results.json, loggers, tables and plots."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from crosslocate.errors import DataError
+from crosslocate.retrieval.recall import Floats, Ints, QueryErrors, RecallCriteria, ViewCounts, chance, count_hits
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FORMAT = 1
+
+
+class RecallRecord(TypedDict):
+    """One recall: of all queries, and of those that could be answered.
+
+    ``heading_deg`` is None when any heading counts. A query is answerable when the database has a view that would be
+    a hit; ``recall_of_answerable`` is None when there is no such query. ``chance`` is the recall to be expected from
+    views drawn at random.
+    """
+
+    number: int
+    distance_m: float
+    heading_deg: float | None
+    hits: int
+    recall: float
+    chance: float
+    answerable: int
+    recall_of_answerable: float | None
+
+
+class CurveRecord(TypedDict):
+    """Recall over distance for one N, with or without orientation; as long as ``distance_m`` of the curve."""
+
+    number: int
+    heading_deg: float | None
+    recall: list[float]
+    chance: list[float]
+
+
+class Curve(TypedDict):
+    """Recall over distance."""
+
+    distance_m: list[float]
+    lines: list[CurveRecord]
+
+
+class Results(TypedDict):
+    """One evaluation of one split."""
+
+    format: int
+    split: str
+    queries: int
+    views: int
+    numbers: list[int]
+    distances_m: list[float]
+    heading_deg: float
+    median_error_m: float
+    recalls: list[RecallRecord]
+    curve: Curve
+
+
+def summarize(
+    split: str, errors: QueryErrors, views: ViewCounts, database_size: int, criteria: RecallCriteria
+) -> Results:
+    """Count hits, chance and answerable queries.
+
+    Args:
+        split: Name of the split, for the reader.
+        errors: Of every query [q, numbers].
+        views: Of every query [q, thresholds].
+        database_size: Number of database views.
+        criteria: What is counted.
+
+    Raises:
+        DataError: There are no queries.
+    """
+    if len(errors.first) == 0:
+        raise DataError(f"split '{split}' has no queries to evaluate")
+    recalls: list[RecallRecord] = []
+    lines: list[CurveRecord] = []
+    for heading, error, count in (
+        (None, errors.position, views.position),
+        (float(criteria.heading), errors.oriented, views.oriented),
+    ):
+        hits = count_hits(error, criteria.thresholds)
+        expected = np.stack([chance(count, database_size, number).mean(axis=0) for number in criteria.numbers])
+        recalls += _records(heading, hits, expected, count, criteria)
+        lines += _lines(heading, hits / len(error), expected, criteria)
+    return Results(
+        format=FORMAT,
+        split=split,
+        queries=len(errors.first),
+        views=database_size,
+        numbers=list(criteria.numbers),
+        distances_m=[float(d) for d in criteria.distances],
+        heading_deg=float(criteria.heading),
+        median_error_m=float(np.median(errors.first)),
+        recalls=recalls,
+        curve=Curve(distance_m=criteria.curve.tolist(), lines=lines),
+    )
+
+
+def metric_name(number: int, distance: float, heading: float | None, kind: str = "recall") -> str:
+    """Name of a recall (or of its chance level) in logs, such as ``recall@1_20m`` and ``recall@1_20m_30deg``."""
+    return f"{kind}@{number}_{distance:g}m" + ("" if heading is None else f"_{heading:g}deg")
+
+
+def metric_names(criteria: RecallCriteria) -> list[str]:
+    """Names of all recalls that are counted."""
+    return [
+        metric_name(number, distance, heading)
+        for heading in (None, criteria.heading)
+        for distance in criteria.distances
+        for number in criteria.numbers
+    ]
+
+
+def metrics(results: Results) -> dict[str, float]:
+    """Recalls, chance levels and the median error by name, with the split in front as in ``val/recall@1_20m``."""
+    values = {"median_error_m": results["median_error_m"]}
+    for kind in ("recall", "chance"):
+        for record in results["recalls"]:
+            name = metric_name(record["number"], record["distance_m"], record["heading_deg"], kind)
+            values[name] = float(record[kind])
+    return {f"{results['split']}/{name}": value for name, value in values.items()}
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write plain values as JSON; the file appears complete or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def write_curves(path: str | Path, results: Sequence[Results]) -> None:
+    """Write recall over distance as CSV: one row per split, N, heading limit (empty: any) and distance."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "number", "heading_deg", "distance_m", "recall", "chance"])
+        for result in results:
+            for line in result["curve"]["lines"]:
+                head = [result["split"], line["number"], "" if line["heading_deg"] is None else line["heading_deg"]]
+                points = zip(result["curve"]["distance_m"], line["recall"], line["chance"], strict=True)
+                writer.writerows([*head, *point] for point in points)
+
+
+def recall_table(results: Mapping[str, Results]) -> "Table":
+    """A table to print: recalls in percent, one column per network, chance beside them.
+
+    Args:
+        results: Results by the name of what was evaluated (for example "trained", "untrained"): same split, same
+            criteria.
+    """
+    from rich.table import Table
+
+    first = next(iter(results.values()))
+    table = Table(title=f"Recall in %, {first['split']}", caption=_caption(results), title_justify="left")
+    table.add_column("within", justify="right")
+    table.add_column("recall", justify="right")
+    for group in ("", f"\n± {first['heading_deg']:g}°"):
+        for name in results:
+            table.add_column(name + group, justify="right", style="bold" if name == next(iter(results)) else "")
+        table.add_column("chance" + group, justify="right", style="dim")
+    for distance in first["distances_m"]:
+        for number in first["numbers"]:
+            cells = list(_cells(results, number, distance))
+            last = number == first["numbers"][-1]
+            table.add_row(
+                f"{distance:g} m" if number == first["numbers"][0] else "", f"@{number}", *cells, end_section=last
+            )
+    return table
+
+
+def find(results: Results, number: int, distance: float, heading: float | None) -> RecallRecord:
+    """The record of one recall.
+
+    Raises:
+        KeyError: It was not counted.
+    """
+    for record in results["recalls"]:
+        if (record["number"], record["distance_m"], record["heading_deg"]) == (number, distance, heading):
+            return record
+    raise KeyError(metric_name(number, distance, heading))
+
+
+def _records(
+    heading: float | None, hits: Ints, expected: Floats, views: Ints, criteria: RecallCriteria
+) -> list[RecallRecord]:
+    """Records by distance, then by number, from hits and chance [numbers, thresholds] and views [q, thresholds]."""
+    answerable = (views > 0).sum(axis=0)
+    return [
+        RecallRecord(
+            number=number,
+            distance_m=float(criteria.thresholds[column]),
+            heading_deg=heading,
+            hits=int(hits[n, column]),
+            recall=int(hits[n, column]) / len(views),
+            chance=float(expected[n, column]),
+            answerable=int(answerable[column]),
+            recall_of_answerable=int(hits[n, column]) / int(answerable[column]) if answerable[column] else None,
+        )
+        for column in np.searchsorted(criteria.thresholds, np.asarray(criteria.distances, np.float64)).tolist()
+        for n, number in enumerate(criteria.numbers)
+    ]
+
+
+def _lines(heading: float | None, recall: Floats, expected: Floats, criteria: RecallCriteria) -> list[CurveRecord]:
+    columns = np.searchsorted(criteria.thresholds, criteria.curve)
+    return [
+        CurveRecord(
+            number=number,
+            heading_deg=heading,
+            recall=recall[n, columns].tolist(),
+            chance=expected[n, columns].tolist(),
+        )
+        for n, number in enumerate(criteria.numbers)
+    ]
+
+
+def _cells(results: Mapping[str, Results], number: int, distance: float) -> Iterator[str]:
+    heading = next(iter(results.values()))["heading_deg"]
+    for limit in (None, heading):
+        records = [find(result, number, distance, limit) for result in results.values()]
+        yield from (f"{100 * record['recall']:.1f}" for record in records)
+        yield f"{100 * records[0]['chance']:.1f}"
+
+
+def _caption(results: Mapping[str, Results]) -> str:
+    first = next(iter(results.values()))
+    lines = [f"{first['queries']:,} queries, {first['views']:,} views"]
+    lines += [f"median error of the first answer, {name}: {r['median_error_m']:,.0f} m" for name, r in results.items()]
+    for distance in first["distances_m"]:
+        lacking = first["queries"] - find(first, first["numbers"][0], distance, None)["answerable"]
+        if lacking:
+            lines.append(f"{lacking:,} queries have no view within {distance:g} m and count as misses there")
+    if first["views"] < first["numbers"][-1]:
+        lines.append(f"the database has fewer views than recall@{first['numbers'][-1]} looks at")
+    return "\n".join(lines)
