@@ -84,12 +84,12 @@ _WEATHERS = (
     _Weather(0.20, (0.0, 0.12), (0.55, 0.80), (0.15, 0.9), (0.75, 1.0), (4e3, 2.5e4)),  # overcast
     _Weather(0.12, (0.4, 0.90), (0.35, 0.55), (-1.0, -0.1), (0.4, 0.8), (2.5e3, 7e3)),  # misty
 )
-_SHARES = np.array([weather.share for weather in _WEATHERS])
+_SHARES = np.cumsum([weather.share for weather in _WEATHERS])
 
 
 def draw_appearance(rng: Generator) -> Appearance:
     """Draw one appearance: the weather sets sun, sky and haze, the season the ground, the camera the rest."""
-    weather = _WEATHERS[rng.choice(len(_WEATHERS), p=_SHARES)]
+    weather = _WEATHERS[int(np.searchsorted(_SHARES[:-1], rng.random(), side="right"))]
     season = _SEASONS[rng.integers(len(_SEASONS))]
     sun_elevation = math.radians(rng.uniform(6.0, 62.0))
     warm = math.exp(-sun_elevation / math.radians(14.0))

@@ -85,10 +85,11 @@ class CameraTable:
         self._check_values()
         ground = np.asarray(dem.elevation_at(self.longitude, self.latitude))
         for row in np.flatnonzero(np.isnan(ground))[:1]:
+            west, south, east, north = dem.bounds
             where = f"({self.longitude[row]:.6f}, {self.latitude[row]:.6f})"
             raise TerrainError(
-                f"{self._row(row)}: the camera at longitude, latitude {where} is outside the elevation model or over a void; "
-                f"the model covers {dem.bounds}"
+                f"{self._row(row)}: the camera at {where} is outside the elevation model or over a void; "
+                f"the model covers longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
             )
         for row in np.flatnonzero(self.elevation <= ground)[:1]:
             raise TerrainError(

@@ -2,7 +2,6 @@
 
 import errno
 import io
-import os
 import zlib
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def write_whole(path: Path, data: bytes, scratch: Path) -> int:
     """
     try:
         scratch.write_bytes(data)
-        os.replace(scratch, path)
+        scratch.replace(path)
     except OSError as error:
         raise refuse_write(path, error) from error
     return zlib.crc32(data)
@@ -62,7 +61,7 @@ def refuse_write(path: Path, error: OSError) -> TerrainError:
     reason = "the disk is full" if full else str(error)
     remedy = "make room" if full else "mend this"
     return TerrainError(
-        f"cannot write {path}: {reason}. Every image finished so far is kept; {remedy}, and start the same command again"
+        f"cannot write {path}: {reason}. Every image finished so far is kept; {remedy} and start the same command again"
     )
 
 

@@ -33,7 +33,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 
 def require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise TerrainError naming the first entry in which the description of a rendering differs from the one asked for."""
+    """Raise TerrainError naming the first entry in which the description of a rendering is not the one wanted."""
     difference = _first_difference(found, wanted, "")
     if difference:
         key, there, here = difference

@@ -24,7 +24,7 @@ def hash_unit(i: int, j: int, seed: int) -> float:
 @njit
 def value_noise(x: float, y: float, seed: int) -> float:
     """Smooth noise in [-0.5, 0.5] with a wavelength of about two lattice units."""
-    i, j = int(math.floor(x)), int(math.floor(y))
+    i, j = math.floor(x), math.floor(y)
     fx, fy = x - i, y - j
     fx, fy = fx * fx * (3.0 - 2.0 * fx), fy * fy * (3.0 - 2.0 * fy)
     a, b = hash_unit(i, j, seed), hash_unit(i + 1, j, seed)
@@ -47,7 +47,6 @@ def fractal_noise(x: float, y: float, octaves: int, seed: int) -> float:
 @njit
 def hash_gaussian(i: int, j: int, seed: int) -> float:
     """A number of about unit normal distribution (sum of four uniforms, limits +-3.46)."""
-    total = 0.0
-    for k in range(4):
-        total += hash_unit(i, j, seed + 101 * k)
-    return (total - 2.0) * np.sqrt(3.0)
+    a, b = hash_unit(i, j, seed), hash_unit(i, j, seed + 101)
+    c, d = hash_unit(j, i, seed + 211), hash_unit(j, i, seed + 307)
+    return (a + b + c + d - 2.0) * np.sqrt(3.0)

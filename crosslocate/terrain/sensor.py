@@ -13,7 +13,17 @@ from crosslocate.terrain.noise import hash_gaussian
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 _BRIGHT = 0.32
-_WHITE = 3.2  # linear value that the tone curve brings to 1, after exposure
+_TONE_STEPS = 1024
+_TONE_END = 2.0  # linear value at which the tone curve has reached 1
+
+
+def _tone_table() -> NDArray[np.float64]:
+    """The tone curve (extended Reinhard 2002, then gamma 2.2) at equal steps of the root of the linear value."""
+    x = _TONE_END * (np.arange(_TONE_STEPS + 2) / _TONE_STEPS) ** 2
+    return np.minimum(1.0, x * (1.0 + 0.1 * x) / (1.0 + 0.35 * x)) ** (1.0 / 2.2)
+
+
+_TONE = _tone_table()
 
 
 def develop(light: NDArray[np.float32], look: Appearance) -> NDArray[np.uint8]:
@@ -22,7 +32,7 @@ def develop(light: NDArray[np.float32], look: Appearance) -> NDArray[np.uint8]:
     The camera exposes for the logarithmic mean of the picture (``look.exposure`` after its tone curve), as automatic
     cameras do, with all that is brighter than ``_BRIGHT`` counted as that: a sky does not darken the ground.
     """
-    blurred = cv2.GaussianBlur(light, (0, 0), look.blur, borderType=cv2.BORDER_REPLICATE)
+    blurred = np.asarray(cv2.GaussianBlur(light, (0, 0), look.blur, borderType=cv2.BORDER_REPLICATE), np.float32)
     mean = math.exp(float(np.log(np.clip(blurred @ _LUMA, 1e-3, _BRIGHT)).mean()))
     gain = look.exposure**2.2 / mean
     return _expose(blurred, look, gain)
@@ -30,7 +40,7 @@ def develop(light: NDArray[np.float32], look: Appearance) -> NDArray[np.uint8]:
 
 @njit(nogil=True, cache=True)
 def _expose(light: NDArray[np.float32], look: Appearance, gain: float) -> NDArray[np.uint8]:
-    """Vignette, white balance, tone curve (extended Reinhard 2002, then gamma), saturation, contrast, grain."""
+    """Vignette, white balance, tone curve, saturation, contrast, grain."""
     height, width, _ = light.shape
     image = np.empty((height, width, 3), np.uint8)
     reach = 0.25 * (width * width + height * height)
@@ -41,7 +51,9 @@ def _expose(light: NDArray[np.float32], look: Appearance, gain: float) -> NDArra
             shade = gain * (1.0 - look.vignette * (dx * dx + dy * dy) / reach)
             for k in range(3):
                 x = max(0.0, light[v, u, k] * shade * look.white_balance[k])
-                value[k] = min(1.0, x * (1.0 + x / (_WHITE * _WHITE)) / (1.0 + 0.35 * x)) ** (1.0 / 2.2)
+                at = min(math.sqrt(x / _TONE_END), 1.0) * _TONE_STEPS
+                step = int(at)
+                value[k] = _TONE[step] + (at - step) * (_TONE[step + 1] - _TONE[step])
             grey = 0.2126 * value[0] + 0.7152 * value[1] + 0.0722 * value[2]
             for k in range(3):
                 x = grey + look.saturation * (value[k] - grey)

@@ -150,7 +150,8 @@ def view_score(caster: RayCaster, longitude: float, latitude: float, elevation: 
 def _rank_among_equals(scores: Floats, height: Floats, group_size: int = 30) -> Floats:
     """Rank of each score, 0 to 1, among the candidates of about the same height above ground.
 
-    High cameras see more; compared with all others they would crowd out the low ones and spoil the heights' distribution.
+    High cameras see more: compared with all others they would crowd out the low ones, and the heights would lose their
+    distribution.
     """
     ranks = np.empty(len(scores))
     for group in np.array_split(np.argsort(height, kind="stable"), max(1, len(scores) // group_size)):
