@@ -1,0 +1,94 @@
+"""Types and rules of ``conf/index.yaml`` and ``conf/localize.yaml``; values and defaults live in those files alone."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from crosslocate.config.schema import PathsConfig
+from crosslocate.errors import ConfigError
+
+
+@dataclass
+class IndexConfig:
+    """``conf/index.yaml``."""
+
+    checkpoint: str = MISSING
+    dataset: Any = MISSING
+    split: str = MISSING
+    output: str = MISSING
+    batch_size: int = MISSING
+    workers: int = MISSING
+    device: str = MISSING
+    threads: int | None = MISSING
+    paths: PathsConfig = MISSING
+
+
+@dataclass
+class LocalizeConfig:
+    """``conf/localize.yaml``."""
+
+    photo: str = MISSING
+    checkpoint: str = MISSING
+    photo_fov: float | None = MISSING
+    top: int = MISSING
+    views: int = MISSING
+    place_radius: float = MISSING
+    place_heading: float = MISSING
+    temperature: float = MISSING
+    dataset: Any = MISSING
+    split: str = MISSING
+    index: str | None = MISSING
+    terrain: str | None = MISSING
+    output: str = MISSING
+    search: Any = MISSING
+    batch_size: int = MISSING
+    workers: int = MISSING
+    device: str = MISSING
+    threads: int | None = MISSING
+    paths: PathsConfig = MISSING
+
+
+def validate_index(cfg: Any) -> None:
+    """Check an index configuration before any data is touched.
+
+    Raises:
+        ConfigError: Names the key, the value and what is allowed.
+    """
+    _given(cfg, "checkpoint", "a checkpoint file or the folder of a run")
+    _at_least(cfg, "batch_size", 1)
+    _at_least(cfg, "workers", 0)
+    if cfg.threads is not None:
+        _at_least(cfg, "threads", 1)
+
+
+def validate_localize(cfg: Any) -> None:
+    """Check a localization before any data is touched.
+
+    Raises:
+        ConfigError: Names the key, the value and what is allowed.
+    """
+    _given(cfg, "photo", "an image file, or the name of a query of the data set")
+    validate_index(cfg)
+    _at_least(cfg, "top", 1)
+    _at_least(cfg, "views", cfg.top, "it is the number of views that places are formed from, so at least top")
+    if cfg.photo_fov is not None and not 0.0 < cfg.photo_fov < 180.0:
+        raise ConfigError("photo_fov", cfg.photo_fov, "degrees between 0 and 180, or null")
+    for key, low, high in (("place_radius", 0.0, math.inf), ("place_heading", 0.0, 180.0)):
+        if not low <= cfg[key] <= high or not math.isfinite(cfg[key]):
+            raise ConfigError(key, cfg[key], f"a number from {low:g} to {high:g}")
+    if not 0.0 < cfg.temperature < math.inf:
+        raise ConfigError("temperature", cfg.temperature, "a number above 0")
+
+
+def _given(cfg: Any, key: str, what: str) -> None:
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_missing(cfg, key):
+        raise ConfigError(key, None, what, f"Add {key}=... to the command line")
+
+
+def _at_least(cfg: Any, key: str, low: int, hint: str = "") -> None:
+    if cfg[key] < low:
+        raise ConfigError(key, cfg[key], f"an integer of at least {low}", hint)
