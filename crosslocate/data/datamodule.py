@@ -1,0 +1,214 @@
+"""The data side of a run: splits, loaders, and the way from raw batches to network inputs."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from crosslocate.data.augmentation import Augmentation
+from crosslocate.data.catalog import Catalog, read_catalog, require_images
+from crosslocate.data.dataset import TripletDataset, ViewDataset, whole_batch
+from crosslocate.data.pipeline import Batch, InputPipeline
+from crosslocate.data.reader import ImageReader
+from crosslocate.data.relations import NegativeRule, relate
+from crosslocate.data.split import ShardSampler, SplitData
+from crosslocate.data.tensors import Composition
+from crosslocate.errors import ConfigError
+
+CATALOGS = {"query": "queries.parquet", "database": "database.parquet"}
+STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}
+
+
+class RetrievalDataModule(pl.LightningDataModule):
+    """Queries and database of every split of a data set on disk.
+
+    Validation and test have two loaders, the database first and the queries second, each with this rank's share of the
+    rows (so the trainer needs ``use_distributed_sampler=False``). Training has the loader that ``train_loader`` makes
+    around a `TripletDataset` and the planner, which is assigned before training starts.
+
+    Args:
+        root: Folder with ``database.parquet`` and ``queries.parquet``.
+        query: Composition of queries.
+        database: Composition of database views.
+        query_augmentation: For queries in training.
+        database_augmentation: For views in training.
+        size: (height, width) of network inputs in pixels.
+        match_fov: Degrees; scale queries so that their pixels cover the same angle as those of a view of this
+            horizontal field of view. None: queries are resized as they are.
+        positive_distance: Metres, see `relate`.
+        positive_heading: Degrees, see `relate`.
+        negative_distance: Metres, see `relate`.
+        negative_rule: Which views may serve as negatives, in mining and within a batch.
+        batch_size: Triplets of a training batch on one rank.
+        extraction_batch_size: Images of a batch that is only embedded.
+        workers: Worker processes of every loader; 0 reads in the main process.
+        cache: Folder for decoded images, on a disk of this machine; None decodes at every read.
+        seed: Seed of the augmentations.
+        train_loader: Makes the training loader from a `TripletDataset`, the planner and the batch size, with the keywords
+            rank, world_size, workers and pin_memory.
+        prepare: Called with ``root`` by one process before anything is read; makes data sets that can be made.
+
+    Attributes:
+        planner: Makes the plans of training; the mining callback assigns itself.
+        pipeline: Turns raw batches into network inputs.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | Path,
+        query: Composition,
+        database: Composition,
+        query_augmentation: Augmentation,
+        database_augmentation: Augmentation,
+        size: Sequence[int],
+        match_fov: float | None,
+        positive_distance: float,
+        positive_heading: float | None,
+        negative_distance: float,
+        negative_rule: NegativeRule,
+        batch_size: int,
+        extraction_batch_size: int,
+        workers: int,
+        cache: str | Path | None,
+        seed: int,
+        train_loader: Callable[..., Iterable[Batch]],
+        prepare: Callable[[Path], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for key, value in (("batch_size", batch_size), ("extraction_batch_size", extraction_batch_size)):
+            _require(value >= 1, key, value, "an integer of at least 1")
+        _require(workers >= 0, "workers", workers, "an integer of at least 0")
+        _require(len(size) == 2 and min(size) >= 1, "size", list(size), "[height, width] in pixels, each at least 1")
+        _require(match_fov is None or 0 < match_fov < 180, "match_fov", match_fov, "null, or between 0 and 180 degrees")
+        limit = f"at most negative_distance={negative_distance:g}, beyond which every view is a negative"
+        _require(negative_rule.distance <= negative_distance, "negative_rule.distance", negative_rule.distance, limit)
+        self.root, self.size, self.match_fov = Path(root), (int(size[0]), int(size[1])), match_fov
+        self.cache = None if cache is None else Path(cache)
+        self.negative_rule, self.planner = negative_rule, None
+        self.batch_size, self.extraction_batch_size, self.workers = batch_size, extraction_batch_size, workers
+        self.pipeline = InputPipeline(query, database, query_augmentation, database_augmentation, seed)
+        self._relate = partial(
+            relate,
+            positive_distance=positive_distance,
+            positive_heading=positive_heading,
+            negative_distance=negative_distance,
+        )
+        self._train_loader, self._prepare = train_loader, prepare
+        self._catalogs: dict[str, Catalog] = {}
+        self._splits: dict[str, SplitData] = {}
+
+    @property
+    def train(self) -> SplitData:
+        """Queries and database to train on."""
+        return self.split("train")
+
+    @property
+    def val(self) -> SplitData:
+        """Queries and database to validate on."""
+        return self.split("val")
+
+    @property
+    def test(self) -> SplitData:
+        """Queries and database to test on."""
+        return self.split("test")
+
+    def split(self, name: str) -> SplitData:
+        """A split by name, read on first use.
+
+        Raises:
+            DataError: When the catalogs are missing or broken, or have no such split or modality.
+        """
+        if name not in self._splits:
+            query, database = (self._reader(role, name) for role in ("query", "database"))
+            self._splits[name] = SplitData(name, query, database, self._relate)
+        return self._splits[name]
+
+    def prepare_data(self) -> None:
+        """Make the data set when it can be made (one process of a machine)."""
+        if self._prepare is not None:
+            self._prepare(self.root)
+
+    def setup(self, stage: str) -> None:
+        """Read the catalogs that a stage needs and make sure that every image file exists.
+
+        Raises:
+            DataError: As `split`; or when files are missing, with their number and the first five.
+        """
+        splits = [self.split(name) for name in STAGES[stage]]
+        readers = [reader for split in splits for reader in (split.query_reader, split.database_reader)]
+        require_images([(reader.catalog, reader.modalities) for reader in readers])
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        """The loader of mined rounds."""
+        if self.planner is None:
+            raise ConfigError("callbacks.mining", None, "a callback that plans rounds and sets datamodule.planner")
+        split = self.train
+        dataset = TripletDataset(split.query_reader, split.database_reader, self.negative_rule)
+        rank, world_size = self._rank()
+        return self._train_loader(
+            dataset,
+            self.planner,
+            self.batch_size,
+            rank=rank,
+            world_size=world_size,
+            workers=self.workers,
+            pin_memory=self._on_gpu(),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Loaders of the validation database and queries."""
+        return self._view_loaders(self.val)
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """Loaders of the test database and queries."""
+        return self._view_loaders(self.test)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch, all but its stamp: that is read on the CPU, and reading it back would stall the device."""
+        moved: Batch = super().transfer_batch_to_device(
+            {key: value for key, value in batch.items() if key != "stamp"}, device, dataloader_idx
+        )
+        return {**moved, "stamp": batch["stamp"]} if "stamp" in batch else moved
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002 - Lightning's signature
+        """Turn raw images into network inputs: see `InputPipeline`."""
+        return self.pipeline(batch)
+
+    def _reader(self, role: str, split: str) -> ImageReader:
+        if role not in self._catalogs:
+            self._catalogs[role] = read_catalog(self.root / CATALOGS[role])
+        match_fov = None if self.match_fov is None or role == "database" else math.radians(self.match_fov)
+        modalities = self.pipeline.compositions[role].modalities
+        catalog = self._catalogs[role].split(split)
+        return ImageReader(catalog, modalities, self.size, match_fov=match_fov, cache=self.cache)
+
+    def _view_loaders(self, split: SplitData) -> list[DataLoader[Batch]]:
+        return [self._view_loader(reader) for reader in (split.database_reader, split.query_reader)]
+
+    def _view_loader(self, reader: ImageReader) -> DataLoader[Batch]:
+        rank, world_size = self._rank()
+        return DataLoader(
+            ViewDataset(reader),
+            batch_sampler=ShardSampler(len(reader.catalog), self.extraction_batch_size, rank, world_size),  # type: ignore[arg-type]
+            collate_fn=whole_batch,
+            num_workers=self.workers,
+            pin_memory=self._on_gpu(),
+            generator=torch.Generator().manual_seed(0),  # else iterating draws from the global generator
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+
+def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(f"dataset.{key}", value, allowed)
