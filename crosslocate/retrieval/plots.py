@@ -115,7 +115,7 @@ def plot_loss(steps: ArrayLike, losses: ArrayLike, path: str | Path, *, title: s
     colour = _colours(1)[0]
     axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.3 if len(y) > 1 else 1.0, marker="o" if len(y) == 1 else "")
     width = max(1, len(y) // 25)
-    if len(y) > width:
+    if width > 1:
         smooth = np.convolve(y, np.full(width, 1.0 / width), mode="valid")
         middle = (width - 1) // 2
         axes.plot(x[middle : middle + len(smooth)], smooth, color=colour, linewidth=2.0)

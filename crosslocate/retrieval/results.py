@@ -242,7 +242,7 @@ def _caption(results: Mapping[str, Results]) -> str:
     for distance in first["distances_m"]:
         lacking = first["queries"] - find(first, first["numbers"][0], distance, None)["answerable"]
         if lacking:
-            lines.append(f"{lacking:,} queries have no view within {distance:g} m and count as misses there")
+            lines.append(f"queries without a view within {distance:g} m, counted as misses: {lacking:,}")
     if first["views"] < first["numbers"][-1]:
         lines.append(f"the database has fewer views than recall@{first['numbers'][-1]} looks at")
     return "\n".join(lines)

@@ -94,7 +94,7 @@ class ExactSearcher:
         """Candidate rows [q, count], and a lower bound [q] on the squared distance of every other row."""
         # Distances do not depend on the origin, their rounding does: put it amid the descriptors.
         sample = np.linspace(0, len(database) - 1, min(len(database), REFERENCE_ROWS)).astype(np.int64)
-        origin = np.asarray(database[sample], np.float32).mean(axis=0)
+        origin = np.nan_to_num(np.asarray(database[sample], np.float32).mean(axis=0), posinf=0.0, neginf=0.0)
         buffer = np.empty((min(len(database), self.database_block), len(origin)), np.float32)
         centred = torch.from_numpy(queries - origin).to(self.device)
         norms = _finite_norms(centred, "query", 0)

@@ -1,0 +1,71 @@
+import cv2
+import numpy as np
+import pytest
+
+from crosslocate.retrieval import plots
+from crosslocate.retrieval.recall import QueryErrors, RecallCriteria, ViewCounts
+from crosslocate.retrieval.results import metrics, summarize
+
+CRITERIA = RecallCriteria((1, 5, 10), (20,), heading=30, curve_step=20, curve_limit=100)
+
+
+def evaluation(scale):
+    rng = np.random.default_rng(0)
+    errors = np.sort(scale * rng.random((50, 3)), axis=1)[:, ::-1]
+    views = np.tile(np.arange(6), (50, 1))
+    return summarize("test", QueryErrors(errors, errors, errors[:, 0]), ViewCounts(views, views // 2), 60, CRITERIA)
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that were saved, to look into."""
+    saved = []
+    save = plots._save
+    monkeypatch.setattr(plots, "_save", lambda figure, path: (saved.append(figure), save(figure, path)))
+    return saved
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_curves_of_networks_and_chance(figures, tmp_path):
+    trained, untrained = evaluation(100), evaluation(1000)
+    plots.plot_recall_curves({"trained": trained, "untrained": untrained}, tmp_path / "new" / "curve.png")
+    image = cv2.imread(str(tmp_path / "new" / "curve.png"))
+    assert image.shape[1] == 1500
+    assert image.std() > 5
+    left, right = figures[0].axes
+    assert len(left.lines) == len(right.lines) == 3 * 3
+    np.testing.assert_array_equal(left.lines[0].get_ydata(), trained["curve"]["lines"][0]["recall"])
+    np.testing.assert_array_equal(left.lines[1].get_ydata(), trained["curve"]["lines"][0]["chance"])
+    assert texts(left)[-1].startswith("@10  ")
+    assert [t.get_text() for t in figures[0].legends[0].get_texts()] == ["trained", "untrained", "chance"]
+
+
+def test_labels_at_equal_values_do_not_overlap(figures, tmp_path):
+    plots.plot_recall_curves({"x": evaluation(50)}, tmp_path / "curve.png")  # every recall ends at 100 %
+    heights = sorted(text.xy[1] for text in figures[0].axes[0].texts)
+    assert min(np.diff(heights)) >= plots.LABEL_GAP - 1e-9
+
+
+def test_history_by_epoch(figures, tmp_path):
+    values = {name.replace("test/", "val/"): value for name, value in metrics(evaluation(100)).items()}
+    history = [{"epoch": float(e), "step": 10.0 * e} | values for e in range(3)]
+    plots.plot_history(history, tmp_path / "h.png", numbers=(1, 5, 10), distance=20, heading=30)
+    left, _ = figures[0].axes
+    assert list(left.lines[0].get_xdata()) == [1, 2, 3]
+    assert list(left.lines[0].get_ydata()) == [values["val/recall@1_20m"]] * 3
+    assert list(left.lines[1].get_ydata()) == [values["val/chance@1_20m"]] * 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 200])
+def test_loss_of_any_length(figures, tmp_path, count):
+    loss = np.arange(count, dtype=float)
+    plots.plot_loss(np.arange(count), loss, tmp_path / "loss.png")
+    assert cv2.imread(str(tmp_path / "loss.png")) is not None
+    lines = figures[0].axes[0].lines
+    assert len(lines) == (2 if count == 200 else 1)
+    if count == 200:  # the mean of a straight line, drawn in the middle of its window, is nearly that line
+        x, y = lines[1].get_data()
+        np.testing.assert_allclose(x, y, atol=0.5)
