@@ -22,25 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from crosslocate.data.schema import FILE_ROW, FORMAT, METADATA_KEY, SCHEMA, conform, one_chunk, read_header, validate
 from crosslocate.errors import DataError
-
-FORMAT = 1
-METADATA_KEY = b"crosslocate"
-ROLES = ("database", "queries")
-FILE_ROW = "file_row"
-"""Column added on reading: the row in the file, which selections (`split`, `take`) keep for messages."""
-
-SCHEMA = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("place", pa.int32(), nullable=False),
-        pa.field("split", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        *(
-            pa.field(column, pa.float64(), nullable=False)
-            for column in ("longitude", "latitude", "elevation", "yaw", "pitch", "roll", "horizontal_fov")
-        ),
-    ]
-)
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -145,7 +128,7 @@ class Catalog:
 
     def take(self, rows: ArrayLike) -> "Catalog":
         """The given rows, in the given order."""
-        return replace(self, table=_one_chunk(self.table.take(pa.array(np.asarray(rows, np.int64)))))
+        return replace(self, table=one_chunk(self.table.take(pa.array(np.asarray(rows, np.int64)))))
 
     def image_path(self, modality: str, row: int) -> Path:
         """File of one image.
@@ -153,7 +136,7 @@ class Catalog:
         Raises:
             DataError: When the catalog has no such modality.
         """
-        return self.root / self.template(modality).format(name=self.name(row))
+        return self.root / self.template(modality).replace("{name}", self.name(row))
 
     def template(self, modality: str) -> str:
         """Path template of a modality's files, relative to `root`."""
@@ -192,8 +175,8 @@ def write_catalog(path: Path, columns: Mapping[str, Any], role: str, images: Map
     table = pa.table(
         {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()}
     )
-    table = _conform(path, table)
-    _validate(path, table, role, images)
+    table = conform(path, table)
+    validate(path, table, role, images)
     header = json.dumps({"format": FORMAT, "role": role, "images": dict(images)}, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -218,9 +201,9 @@ def read_catalog(path: Path) -> Catalog:
         raise DataError(f"{path}: no such catalog file") from None
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
-    header = _header(path, table)
-    table = _conform(path, table)
-    _validate(path, table, header["role"], header["images"])
+    header = read_header(path, table)
+    table = conform(path, table)
+    validate(path, table, header["role"], header["images"])
     table = table.append_column(FILE_ROW, pa.array(np.arange(table.num_rows)))
     return Catalog(path, table, header["images"], header["role"])
 
@@ -237,7 +220,7 @@ def check_images(catalog: Catalog, modalities: Iterable[str]) -> list[str]:
     for modality in modalities:
         template = catalog.template(modality)
         for row, name in enumerate(names):
-            folder, _, file = template.format(name=name).rpartition("/")
+            folder, _, file = template.replace("{name}", name).rpartition("/")
             if folder not in listings:
                 listings[folder] = _listing(catalog.root / folder)
             if file not in listings[folder]:
@@ -263,91 +246,3 @@ def _listing(folder: Path) -> set[str]:
         return set(os.listdir(folder))  # noqa: PTH208 - names, not paths: millions of them
     except (FileNotFoundError, NotADirectoryError):
         return set()
-
-
-def _header(path: Path, table: pa.Table) -> dict[str, Any]:
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
-    try:
-        header = json.loads(raw) if raw is not None else {}
-        if header.get("format") == FORMAT and isinstance(header["images"], dict) and isinstance(header["role"], str):
-            return header
-    except (ValueError, KeyError, AttributeError):
-        pass
-    raise DataError(
-        f"{path}: schema metadata '{METADATA_KEY.decode()}' is {raw!r}; "
-        f"expected JSON with format {FORMAT}, role and images"
-    )
-
-
-def _conform(path: Path, table: pa.Table) -> pa.Table:
-    """Bring the columns of `SCHEMA` to their types and order, others behind them, everything in one chunk."""
-    missing = [field.name for field in SCHEMA if field.name not in table.column_names]
-    if missing:
-        raise DataError(f"{path}: columns missing: {', '.join(missing)}; present: {', '.join(table.column_names)}")
-    arrays, fields = [], []
-    for field in SCHEMA:
-        column = table[field.name]
-        if column.null_count:
-            row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-            raise DataError(f"{path} row {row}: {field.name} is null; every row needs a value")
-        arrays.append(_cast(path, column, field))
-        fields.append(field)
-    for name in table.column_names:
-        if name not in SCHEMA.names and name != FILE_ROW:
-            arrays.append(table[name])
-            fields.append(table.schema.field(name))
-    return _one_chunk(pa.table(arrays, schema=pa.schema(fields)))
-
-
-def _one_chunk(table: pa.Table) -> pa.Table:
-    """The table with exactly one chunk per column, also when it has no rows."""
-    return table.combine_chunks() if table.num_rows else table.schema.empty_table()
-
-
-def _cast(path: Path, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    try:
-        if pa.types.is_dictionary(field.type):
-            return column.cast(pa.string()).combine_chunks().dictionary_encode()
-        return column.cast(field.type)
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{path}: column {field.name} of type {column.type} cannot become {field.type}: {error}"
-        ) from None
-
-
-def _validate(path: Path, table: pa.Table, role: str, images: Mapping[str, str]) -> None:
-    """Check every value; the message names file, row, name, value and what is allowed."""
-    if role not in ROLES:
-        raise DataError(f"{path}: role '{role}' is not allowed; allowed: {', '.join(ROLES)}")
-    for modality, template in images.items():
-        if "{name}" not in template:
-            raise DataError(f"{path}: path template '{template}' of modality '{modality}' lacks {{name}}")
-    names = table["name"]
-    for column, low, high, inside in (
-        ("longitude", -180.0, 180.0, True),
-        ("latitude", -90.0, 90.0, True),
-        ("elevation", -np.inf, np.inf, False),
-        ("yaw", -np.inf, np.inf, False),
-        ("pitch", -np.pi / 2, np.pi / 2, True),
-        ("roll", -np.inf, np.inf, False),
-        ("horizontal_fov", 0.0, np.pi, False),
-    ):
-        values = table[column].to_numpy()
-        good = (values >= low) & (values <= high) if inside else (values > low) & (values < high)
-        if not good.all():
-            bad = np.flatnonzero(~good)
-            brackets = "[]" if inside else "()"
-            raise DataError(
-                f"{path} row {bad[0]} ({names[int(bad[0])]}): {column} is {values[bad[0]]}; "
-                f"allowed: {brackets[0]}{low:g}, {high:g}{brackets[1]} ({len(bad)} such rows)"
-            )
-    if pc.count_distinct(names).as_py() != len(names):
-        _refuse_duplicate(path, names)
-
-
-def _refuse_duplicate(path: Path, names: pa.ChunkedArray) -> None:
-    first: dict[str, int] = {}
-    for row, name in enumerate(names.to_pylist()):
-        if name in first:
-            raise DataError(f"{path} row {row}: name '{name}' is taken by row {first[name]}; names are unique")
-        first[name] = row

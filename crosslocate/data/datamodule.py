@@ -49,8 +49,8 @@ class RetrievalDataModule(pl.LightningDataModule):
         workers: Worker processes of every loader; 0 reads in the main process.
         cache: Folder for decoded images, on a disk of this machine; None decodes at every read.
         seed: Seed of the augmentations.
-        train_loader: Makes the training loader from a `TripletDataset`, the planner and the batch size, with the keywords
-            rank, world_size, workers and pin_memory.
+        train_loader: Makes the training loader from a `TripletDataset`, the planner and the batch size, with the
+            keywords rank, world_size, workers and pin_memory.
         prepare: Called with ``root`` by one process before anything is read; makes data sets that can be made.
 
     Attributes:
