@@ -184,3 +184,23 @@ def test_images_too_small_for_the_backbone_are_refused():
 def test_a_backbone_without_a_map_is_refused():
     with pytest.raises(ConfigError, match=r"backbone='Flatten' .*feature map"):
         build(backbone=lambda in_channels: nn.Flatten())
+
+
+@pytest.mark.parametrize("loss", options("loss"))
+def test_two_branches_learn_to_match_unlike_pictures(loss):
+    network, criterion = build(descriptor_size=16).train(), configured("loss", loss)
+    queries, views, own = images(3, n=12), images(2, n=12), torch.arange(12)
+    others = torch.stack([torch.cat([own[:i], own[i + 1 :]]) for i in range(12)])
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    values = []
+    for _ in range(25):
+        with torch.autocast("cpu", torch.bfloat16):
+            value = criterion(*network(queries, views), own, others, ~torch.eye(12, dtype=torch.bool))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.1 * values[0]
+    with torch.no_grad():
+        query, database = network(queries, views)
+    assert torch.equal((query @ database.T).argmax(dim=1), own)
