@@ -15,9 +15,9 @@ class IndexConfig:
     """``conf/index.yaml``."""
 
     checkpoint: str = MISSING
-    dataset: Any = MISSING
+    dataset: str | None = MISSING
     split: str = MISSING
-    output: str = MISSING
+    output: str | None = MISSING
     batch_size: int = MISSING
     workers: int = MISSING
     device: str = MISSING
@@ -37,7 +37,7 @@ class LocalizeConfig:
     place_radius: float = MISSING
     place_heading: float = MISSING
     temperature: float = MISSING
-    dataset: Any = MISSING
+    dataset: str | None = MISSING
     split: str = MISSING
     index: str | None = MISSING
     terrain: str | None = MISSING

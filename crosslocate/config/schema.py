@@ -5,6 +5,7 @@ arguments of their target. Everything else is typed, so that a wrong type or an 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
@@ -18,6 +19,7 @@ class NetworkConfig:
     normalize_before: bool = MISSING
     normalize_after: bool = MISSING
     descriptor_size: int | None = MISSING
+    channels_last: bool = MISSING
 
 
 @dataclass
@@ -65,7 +67,6 @@ class TrainerConfig:
     max_steps: int = MISSING
     check_val_every_n_epoch: int = MISSING
     limit_train_batches: Any = MISSING
-    limit_val_batches: Any = MISSING
     gradient_clip_val: float | None = MISSING
     log_every_n_steps: int = MISSING
     enable_progress_bar: bool = MISSING
@@ -95,14 +96,43 @@ class TrainConfig:
     seed: int = MISSING
     threads: int | None = MISSING
     resume: str | None = MISSING
+    untrained: bool = MISSING
+    test: bool = MISSING
     experiment: Any = None
     sweep: Any = None
     debug: Any = None
 
 
-def register() -> None:
-    """Make the schemas known to Hydra; calling it again changes nothing."""
-    from hydra.core.config_store import ConfigStore
+@dataclass
+class EvaluateConfig:
+    """``conf/evaluate.yaml``."""
 
+    trainer: TrainerConfig = MISSING
+    paths: PathsConfig = MISSING
+    checkpoint: str = MISSING
+    splits: list[str] = MISSING
+    overrides: list[str] = MISSING
+    threads: int | None = MISSING
+
+
+def run_folder(resume: str | None, fresh: str) -> str:
+    """Folder of a run: a run that is resumed goes on in its own, given as the folder or as a checkpoint in it."""
+    if not resume:
+        return fresh
+    path = Path(resume).expanduser()
+    return str(path.parent.parent if path.suffix == ".ckpt" else path)
+
+
+def register() -> None:
+    """Make the schemas and the resolver ``run_folder`` known to Hydra; calling it again changes nothing."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    from crosslocate.config.localize_schema import IndexConfig, LocalizeConfig
+
+    OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="index_schema", node=IndexConfig)
+    store.store(name="localize_schema", node=LocalizeConfig)

@@ -6,6 +6,7 @@ from typing import Any
 
 from crosslocate.errors import ConfigError
 
+SPLITS = ("val", "test")
 ACCELERATORS = ("auto", "cpu", "gpu")
 STRATEGIES = ("auto", "ddp")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -19,6 +20,21 @@ def validate_train(cfg: Any) -> None:
     """
     for rule in (_check_missing, _check_numbers, _check_mining, _check_trainer, _check_logger):
         rule(cfg)
+
+
+def validate_evaluate(cfg: Any) -> None:
+    """Check the configuration of an evaluation.
+
+    Raises:
+        ConfigError: Names the key, the value and what is allowed.
+    """
+    for rule in (_check_missing, _check_trainer):
+        rule(cfg)
+    for split in cfg.splits:
+        if split not in SPLITS:
+            raise ConfigError("splits", list(cfg.splits), f"a list of {', '.join(SPLITS)}")
+    if len(cfg.splits) == 0:
+        raise ConfigError("splits", [], f"at least one of {', '.join(SPLITS)}")
 
 
 def _check_missing(cfg: Any) -> None:

@@ -35,7 +35,7 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: pl.Trainer) -> None:
         draft = self.path.with_name(self.path.name + ".part")
-        trainer.save_checkpoint(draft)
+        trainer.save_checkpoint(draft, weights_only=False)
         if trainer.is_global_zero:
             draft.replace(self.path)
         self._saved_at = trainer.global_step

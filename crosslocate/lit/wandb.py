@@ -1,6 +1,9 @@
 """The wandb logger, offline unless there is an account."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
@@ -30,3 +33,16 @@ def has_account() -> bool:
         return "api.wandb.ai" in netrc().hosts
     except (FileNotFoundError, NetrcParseError):
         return False
+
+
+@contextmanager
+def finished_runs() -> Iterator[None]:
+    """Finish the wandb run that was begun inside, with the right exit code; the next job then begins a run of its own."""
+    code = 1
+    try:
+        yield
+        code = 0
+    finally:
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:
+            wandb.finish(exit_code=code)

@@ -47,7 +47,7 @@ class RoundExtractor:
 
     def __init__(self, trainer: pl.Trainer, module: pl.LightningModule, datamodule: Any) -> None:
         self._trainer, self._module, self._pipeline = trainer, module, datamodule.pipeline
-        self._folder = Path(trainer.default_root_dir) / "descriptors"
+        self._folder = Path(trainer.default_root_dir) / "mining"
         split = datamodule.train
         self._roles = {
             "query": self._loader(split.query_reader, datamodule),

@@ -1,0 +1,103 @@
+"""Builds the parts of a run out of its configuration."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from crosslocate.config.build import build
+from crosslocate.data.datamodule import RetrievalDataModule
+from crosslocate.lit.module import RetrievalModule
+from crosslocate.lit.recall import RecallCallback
+from crosslocate.mining.callback import MiningCallback
+from crosslocate.mining.miner import Miner
+from crosslocate.models.network import build_network
+
+
+def build_datamodule(cfg: DictConfig) -> RetrievalDataModule:
+    """The data set of a run, with the compositions of its modality."""
+    datamodule: RetrievalDataModule = build(cfg.dataset)
+    return datamodule
+
+
+def build_module(cfg: DictConfig, datamodule: RetrievalDataModule) -> RetrievalModule:
+    """Network, loss and optimizer of a run; initial weights are drawn from ``cfg.seed``."""
+    pl.seed_everything(cfg.seed, workers=False, verbose=False)
+    compositions = datamodule.pipeline.compositions
+    network = build_network(
+        build(cfg.backbone),
+        build(cfg.pooling),
+        query_channels=compositions["query"].channels,
+        database_channels=compositions["database"].channels,
+        input_size=datamodule.size,
+        **build(cfg.network),
+    )
+    kept = cfg.copy()
+    kept.name = str(cfg.name)  # the run's own: elsewhere it would be made of other choices
+    plain: Any = OmegaConf.to_container(kept, resolve=False)
+    return RetrievalModule(
+        network,
+        build(cfg.loss),
+        build(cfg.optimizer.factory),
+        build(cfg.scheduler),
+        cfg.optimizer.weight_decay,
+        plain,
+    )
+
+
+def build_mining(cfg: DictConfig) -> MiningCallback:
+    """The callback that plans the rounds of training."""
+    mining = cfg.mining
+    miner = Miner(
+        build(mining.strategy),
+        mining.negatives,
+        mining.sampled_negatives,
+        mining.local_negatives,
+        mining.report_margin,
+    )
+    return MiningCallback(miner, build(mining.refresh), mining.queries_per_round, cfg.seed)
+
+
+def build_recall(cfg: DictConfig) -> RecallCallback:
+    """The callback that measures recalls."""
+    recall: RecallCallback = build(cfg.evaluation)
+    return recall
+
+
+def build_trainer(cfg: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """The trainer of a run, with its loggers, and the configured callbacks after ``callbacks``."""
+    (Path(cfg.paths.run) / "checkpoints").mkdir(parents=True, exist_ok=True)
+    loggers = [build(node) for node in (cfg.logger or {}).values()]
+    configured = [build(node) for node in (cfg.callbacks or {}).values()]
+    if not loggers:
+        configured = [c for c in configured if not isinstance(c, pl.callbacks.LearningRateMonitor)]
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    for logger in loggers:
+        logger.log_hyperparams(plain)
+    return _trainer(cfg.trainer, cfg.paths.run, logger=loggers, callbacks=[*callbacks, *configured])
+
+
+def build_evaluator(trainer: DictConfig, folder: str, recall: RecallCallback) -> pl.Trainer:
+    """A trainer that measures and leaves nothing behind: no log, no checkpoint."""
+    return _trainer(trainer, folder, logger=False, callbacks=[recall], enable_checkpointing=False)
+
+
+def _trainer(node: DictConfig, folder: str, **parts: Any) -> pl.Trainer:
+    trainer: pl.Trainer = build(
+        node,
+        default_root_dir=folder,
+        use_distributed_sampler=False,  # every rank's loaders hold its own share already
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        **parts,
+    )
+    return trainer
+
+
+def best_checkpoint(trainer: pl.Trainer) -> Path | None:
+    """The best checkpoint of a training; None, which means the weights as they are, where none is kept."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None

@@ -1,0 +1,134 @@
+"""From a checkpoint, or the folder of a run, back to its configuration and its network."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from crosslocate.data.pipeline import InputPipeline
+from crosslocate.errors import CheckpointError
+from crosslocate.models.network import CrossModalNetwork
+from crosslocate.models.weights import load_strictly
+
+CONFIG_KEY = "crosslocate_config"
+
+
+def checkpoint_file(place: str | Path, name: str = "best") -> Path:
+    """The checkpoint file that ``place`` means: itself, or ``checkpoints/<name>.ckpt`` in the folder of a run.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    path = Path(place).expanduser()
+    file = path / "checkpoints" / f"{name}.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint {file}; allowed: a checkpoint file, or the folder of a run")
+    return file
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code that it may contain.
+
+    Raises:
+        CheckpointError: The file is damaged, or is no checkpoint of this package.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"{path} is not a readable checkpoint ({reason})") from error
+    if not isinstance(content, dict) or CONFIG_KEY not in content or "state_dict" not in content:
+        raise CheckpointError(f"{path} is not a checkpoint of this package: it has no configuration inside")
+    return content
+
+
+def saved_config(checkpoint: Mapping[str, Any], paths: DictConfig | None = None) -> DictConfig:
+    """The configuration kept in a checkpoint; ``paths``, if given, replaces where the old run kept things."""
+    config = OmegaConf.create(checkpoint[CONFIG_KEY])
+    if paths is not None:
+        config.paths = paths
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def load_network(network: CrossModalNetwork, checkpoint: Mapping[str, Any], source: Path) -> None:
+    """Put the weights of a checkpoint into a network.
+
+    Raises:
+        CheckpointError: The checkpoint is of another architecture; names the first tensors that differ.
+    """
+    prefix = "network."
+    state = {name.removeprefix(prefix): t for name, t in checkpoint["state_dict"].items() if name.startswith(prefix)}
+    load_strictly(network, state, str(source))
+
+
+def without_pretraining(config: DictConfig) -> DictConfig:
+    """The same configuration with backbones that start empty, for weights that come from a checkpoint."""
+    config = config.copy()
+    if "weights" in config.backbone:
+        config.backbone.weights = "none"
+    return config
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """A trained network with what surrounds it, ready to embed images.
+
+    Attributes:
+        config: What the run was configured with.
+        network: In evaluation mode, on ``device``.
+        pipeline: From raw images to network inputs.
+        device: Where it computes.
+        fingerprint: Hash of weights and of everything that shapes network inputs.
+    """
+
+    config: DictConfig
+    network: CrossModalNetwork
+    pipeline: InputPipeline
+    device: torch.device
+    fingerprint: str
+
+    @torch.inference_mode()
+    def encode(self, role: str, inputs: Tensor) -> Tensor:
+        """Float32 descriptors [n, D], on the device, of network inputs of a role (``query`` or ``database``)."""
+        branch = {"query": self.network.encode_query, "database": self.network.encode_database}[role]
+        return branch(inputs.to(self.device))
+
+
+def load_retriever(checkpoint: str | Path, device: str = "auto", paths: DictConfig | None = None) -> Retriever:
+    """Restore a trained network from a checkpoint file or the folder of a run (its best checkpoint).
+
+    Args:
+        checkpoint: File, or folder of a run.
+        device: ``cpu``, ``cuda``, ``cuda:<n>``, or ``auto``: a GPU where there is one.
+        paths: Replaces the paths of the run's configuration.
+
+    Raises:
+        CheckpointError: Missing, damaged, or of another architecture than its configuration says.
+    """
+    from crosslocate.lit.assembly import build_datamodule, build_module
+
+    file = checkpoint_file(checkpoint)
+    content = read_checkpoint(file)
+    config = saved_config(content, paths)
+    datamodule = build_datamodule(config)
+    network = build_module(without_pretraining(config), datamodule).network
+    load_network(network, content, file)
+    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    return Retriever(config, network.eval().to(chosen), datamodule.pipeline, chosen, _fingerprint(network, config))
+
+
+def _fingerprint(network: CrossModalNetwork, config: DictConfig) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    inputs = {"modality": config.modality, "size": config.dataset.size, "match_fov": config.dataset.match_fov}
+    digest.update(OmegaConf.to_yaml(OmegaConf.create(inputs), resolve=True, sort_keys=True).encode())
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""Continuing a run where its last checkpoint left it."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from crosslocate.errors import ConfigError
+from crosslocate.lit.restore import checkpoint_file, read_checkpoint, saved_config
+
+
+def continued(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
+    """The configuration to train with, and the checkpoint to start from.
+
+    A run is continued with the configuration that it began with. Single values may be changed on the command line
+    (more epochs, for example); groups may not.
+
+    Args:
+        cfg: What was composed now.
+        overrides: The command line, as Hydra's ``overrides.task``.
+
+    Raises:
+        CheckpointError: ``cfg.resume`` names no readable checkpoint.
+        ConfigError: An override that is not a value of the saved configuration.
+    """
+    if cfg.resume is None:
+        return cfg, None
+    file = checkpoint_file(cfg.resume, "last")
+    config = saved_config(read_checkpoint(file), cfg.paths)
+    wanted = [o for o in overrides if not o.startswith(("resume=", "hydra.", "hydra/"))]
+    config = changed(config, wanted)
+    config.resume = str(cfg.resume)
+    return config, file
+
+
+def changed(config: DictConfig, overrides: list[str]) -> DictConfig:
+    """A copy of a run's configuration with single values changed.
+
+    Args:
+        config: As kept in a checkpoint.
+        overrides: ``key=value`` each; values as in YAML.
+
+    Raises:
+        ConfigError: A key that is not a single value of the configuration.
+    """
+    config = config.copy()
+    for override in overrides:
+        key, _, value = override.partition("=")
+        missing: Any = object()
+        current = OmegaConf.select(config, key, default=missing, throw_on_resolution_failure=False)
+        if current is missing or isinstance(current, DictConfig):
+            raise ConfigError(key, value, "a single value of the configuration that the run was trained with")
+        OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value)
+    return config

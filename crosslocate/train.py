@@ -1,0 +1,60 @@
+"""Train a retriever and evaluate it.
+
+python -m crosslocate.train modality=depth backbone=resnet50
+python -m crosslocate.train -m modality=depth,segments,silhouettes pooling=mac,gem
+"""
+
+from typing import TYPE_CHECKING
+
+from crosslocate.config.app import entry_point
+from crosslocate.config.validate import validate_train
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@entry_point("train", validate_train)
+def main(cfg: "DictConfig") -> float:
+    """One training run; returns the objective, measured with the best checkpoint."""
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+
+    from crosslocate.threads import limit_threads
+
+    limit_threads(cfg.threads)
+
+    from crosslocate.lit import assembly
+    from crosslocate.lit.evaluation import evaluate
+    from crosslocate.lit.report import plot_training, write_report
+    from crosslocate.lit.resume import continued
+    from crosslocate.lit.wandb import finished_runs
+    from crosslocate.retrieval.results import metrics
+
+    cfg, checkpoint = continued(cfg, list(HydraConfig.get().overrides.task))
+    folder = Path(cfg.paths.run)
+    datamodule = assembly.build_datamodule(cfg)
+    module = assembly.build_module(cfg, datamodule)
+    recall = assembly.build_recall(cfg)
+    with finished_runs():
+        trainer = assembly.build_trainer(cfg, [assembly.build_mining(cfg), recall])
+        splits = ["val", "test"] if cfg.test else ["val"]
+        untrained = {}
+        if cfg.untrained and checkpoint is None:
+            evaluator = assembly.build_evaluator(cfg.trainer, cfg.paths.run, recall)
+            untrained = evaluate(evaluator, module, datamodule, splits)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        history = list(recall.history)
+        best = assembly.best_checkpoint(trainer)
+        trained = evaluate(trainer, module, datamodule, splits, best)
+    objective = metrics(trained["val"])[recall.objective]
+    if trainer.is_global_zero:
+        named = {"trained": trained, "untrained": untrained}
+        evaluations = {s: {name: found[s] for name, found in named.items() if found} for s in splits}
+        write_report(folder, evaluations, {"objective": {recall.objective: objective}, "checkpoint": str(best), "history": history})
+        plot_training(folder, history, recall.criteria)
+    return objective
+
+
+if __name__ == "__main__":
+    main()
