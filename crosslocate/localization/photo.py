@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crosslocate.data.catalog import Catalog
+from crosslocate.data.catalog import Catalog, read_catalog
+from crosslocate.data.datamodule import CATALOGS
 from crosslocate.data.images import Image, decode, match_field_of_view, modality, resize
 from crosslocate.errors import ConfigError, DataError
 from crosslocate.geo import wrap_heading
@@ -71,6 +72,12 @@ class Photo:
         storage = np.dtype(kind.storage)
         largest = np.finfo(storage).max if storage.kind == "f" else np.iinfo(storage).max
         return np.minimum(image, largest).astype(storage)
+
+
+def read_queries(root: Path) -> Catalog | None:
+    """The queries of a data set, if it has any."""
+    path = root / CATALOGS["query"]
+    return read_catalog(path) if path.is_file() else None
 
 
 def find_photo(photo: str, modalities: Sequence[str], queries: Catalog | None, fov: float | None) -> Photo:

@@ -35,8 +35,8 @@ NEAREST, FARTHEST = 20.0, 30_000.0
 """Range of the depth colours in metres."""
 
 
-def draw_answer(path: Path, answer: Answer, database: Catalog, modality: str, dem: Dem | None) -> None:
-    """Draw an answer into a PNG file.
+def draw_answer(path: Path, answer: Answer, database: Catalog, modality: str, dem: Dem | None) -> Path:
+    """Draw an answer into a PNG file; returns its path.
 
     Args:
         path: File to write.
@@ -58,6 +58,7 @@ def draw_answer(path: Path, answer: Answer, database: Catalog, modality: str, de
         _draw_views(figure, answer, database, modality)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
+    return path
 
 
 def as_rgb(image: Image, modality: str) -> NDArray[Any]:
@@ -91,10 +92,12 @@ def _draw_heading(figure: Figure, answer: Answer) -> None:
 def _draw_photo(axes: Axes, answer: Answer) -> None:
     photo = answer.photo
     modality = "photo" if "photo" in photo.files else next(iter(photo.files))
-    _show(axes, as_rgb(decode(photo.files[modality], modality), modality))
-    fov = f"{math.degrees(photo.horizontal_fov):.0f}° wide ({photo.fov_source})"
+    image = decode(photo.files[modality], modality)
+    _show(axes, as_rgb(image, modality))
+    height, width = image.shape[:2]
+    facts = f"{photo.name}, {width} × {height} px, {math.degrees(photo.horizontal_fov):.0f}° wide ({photo.fov_source})"
     axes.text(
-        0.012, 0.982, f"{photo.name}, {fov}", transform=axes.transAxes, va="top", fontsize=10.5, color=PAPER,
+        0.012, 0.982, facts, transform=axes.transAxes, va="top", fontsize=10.5, color=PAPER,
         bbox={"facecolor": INK, "alpha": 0.72, "linewidth": 0, "boxstyle": "round,pad=0.35"},
     )  # fmt: skip
 
@@ -104,7 +107,7 @@ def _draw_places(axes: Axes, answer: Answer, aspect: float, dem: Dem | None) -> 
     poses += [answer.photo.truth] if answer.photo.truth is not None else []
     window = window_around([pose.longitude for pose in poses], [pose.latitude for pose in poses], aspect)
     draw_map(axes, answer, window, dem)
-    marker = {"linestyle": "none", "marker": "o", "markersize": 10, "markeredgecolor": PAPER}
+    marker: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 10, "markeredgecolor": PAPER}
     entries = [Line2D([], [], **marker, color=BEST, label="best place")]
     if len(answer.candidates) > 1:
         entries.append(Line2D([], [], **marker, color=OTHER, label="other candidates"))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from crosslocate.geo import radii_of_curvature
 from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.photo import Pose
-from crosslocate.terrain.dem import Dem
+from crosslocate.terrain.dem import Dem, embedded_dem, read_dem
+from crosslocate.terrain.manifest import MANIFEST, read_manifest
 
 Floats = NDArray[np.float64]
 
@@ -81,6 +83,27 @@ def window_around(longitude: ArrayLike, latitude: ArrayLike, aspect: float, *, l
     centre = around.to_degrees((x.min() + x.max()) / 2, (y.min() + y.max()) / 2)
     height = max(least, 1.4 * np.ptp(y), 1.4 * np.ptp(x) / aspect)
     return Window(float(centre[0]), float(centre[1]), float(height * aspect), float(height))
+
+
+def find_terrain(root: Path, path: str | None) -> Dem | None:
+    """The elevation model for the map of a data set.
+
+    Args:
+        root: Folder of the data set.
+        path: Raster file to take; None for the embedded tile, when the manifest says that the views show it.
+
+    Returns:
+        The model; None when none is given and the data set shows other terrain.
+
+    Raises:
+        TerrainError: The file cannot be used, or the manifest is damaged.
+    """
+    if path is not None:
+        return read_dem(path)
+    if not (root / MANIFEST).is_file():
+        return None
+    tile = embedded_dem()
+    return tile if read_manifest(root)["rendering"].get("dem") == tile.fingerprint() else None
 
 
 def draw_map(axes: Axes, answer: Answer, window: Window, dem: Dem | None) -> None:

@@ -24,6 +24,13 @@ def write_answer(answer: Answer, folder: Path) -> tuple[Path, Path]:
     return plain, geographic
 
 
+def print_answer(answer: Answer) -> None:
+    """Print the table to standard output."""
+    from rich.console import Console
+
+    Console().print(as_table(answer))
+
+
 def as_json(answer: Answer) -> dict[str, Any]:
     """The whole answer as JSON values."""
     return {

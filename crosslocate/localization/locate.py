@@ -1,0 +1,66 @@
+"""From a photograph and an index to an answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crosslocate.lit.restore import Retriever
+from crosslocate.localization.answer import Answer, describe_places
+from crosslocate.localization.index import DescriptorIndex, ViewFormat
+from crosslocate.localization.photo import Photo
+from crosslocate.localization.places import Grouping, rank_places
+from crosslocate.retrieval.extract import as_float32
+from crosslocate.retrieval.search import Searcher
+
+
+@dataclass(frozen=True)
+class Localizer:
+    """Answers where photographs were taken.
+
+    Args:
+        retriever: Makes the descriptor of a photograph.
+        index: Descriptors of the database, made by the same retriever.
+        searcher: Finds the nearest of them.
+        grouping: How retrieved views become places.
+        views: How many views are retrieved.
+        top: How many places an answer has at most.
+        checkpoint: Where the retriever's weights came from, for the record.
+    """
+
+    retriever: Retriever
+    index: DescriptorIndex
+    searcher: Searcher
+    grouping: Grouping
+    views: int
+    top: int
+    checkpoint: str
+
+    def locate(self, photo: Photo) -> Answer:
+        """Ranked places for a photograph.
+
+        Raises:
+            DataError: The photograph cannot be decoded, or its descriptor is not finite.
+        """
+        database = self.index.database
+        found = self.searcher.search(self.describe(photo), self.index.store.descriptors, self.views)
+        places = rank_places(database, found.rows[0], found.distances[0], self.grouping)[: self.top]
+        return Answer(
+            photo=photo,
+            candidates=describe_places(places, database, photo.truth),
+            database=str(database.path),
+            searched=len(database),
+            retrieved=found.rows.shape[1],
+            checkpoint=self.checkpoint,
+        )
+
+    def describe(self, photo: Photo) -> NDArray[np.float32]:
+        """The photograph's descriptor, [1, D]."""
+        wanted = ViewFormat.of(self.retriever.config)
+        raw = photo.read(wanted.size, wanted.match_fov)
+        images = {name: torch.from_numpy(array).to(self.retriever.device) for name, array in raw.items()}
+        with torch.inference_mode():
+            descriptor = self.retriever.encode("query", self.retriever.pipeline.inputs("query", images))
+        values: NDArray[np.float32] = as_float32(descriptor)
+        return values

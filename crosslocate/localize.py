@@ -1,0 +1,78 @@
+"""Find where a photograph was taken: ``python -m crosslocate.localize photo=... checkpoint=...``."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crosslocate.config.app import entry_point
+from crosslocate.config.localize_schema import validate_localize
+
+if TYPE_CHECKING:
+    from crosslocate.localization.answer import Answer
+    from crosslocate.localization.index import DescriptorIndex
+
+
+@entry_point("localize", validate_localize)
+def main(cfg: Any) -> None:
+    """Print the ranked places and write them as JSON, GeoJSON and a picture."""
+    localize(cfg)
+
+
+def localize(cfg: Any) -> "Answer":
+    """The whole job of a validated configuration."""
+    from crosslocate.threads import limit_threads
+
+    limit_threads(cfg.threads)
+    from crosslocate.config.build import build
+    from crosslocate.console import say
+    from crosslocate.lit.restore import load_retriever
+    from crosslocate.localization.index import data_root, read_header
+    from crosslocate.localization.locate import Localizer
+    from crosslocate.localization.photo import find_photo, read_queries
+    from crosslocate.localization.picture import draw_answer
+    from crosslocate.localization.places import Grouping
+    from crosslocate.localization.relief_map import find_terrain
+    from crosslocate.localization.report import print_answer, write_answer
+
+    retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths)
+    root = (
+        Path(read_header(Path(cfg.index))["catalog"]).parent if cfg.index else data_root(retriever.config, cfg.dataset)
+    )
+    fov = None if cfg.photo_fov is None else math.radians(cfg.photo_fov)
+    photo = find_photo(cfg.photo, retriever.pipeline.compositions["query"].modalities, read_queries(root), fov)
+    if photo.fov_source == "assumed":
+        say(f"{photo.name} does not say its field of view; 60 degrees are assumed (photo_fov=<degrees>)")
+    terrain = find_terrain(root, cfg.terrain)
+    index = _index(cfg, retriever, root)
+    grouping = Grouping(cfg.place_radius, math.radians(cfg.place_heading), cfg.temperature)
+    localizer = Localizer(retriever, index, build(cfg.search), grouping, cfg.views, cfg.top, str(cfg.checkpoint))
+    answer = localizer.locate(photo)
+
+    folder, shown = Path(cfg.output), retriever.pipeline.compositions["database"].modalities[0]
+    print_answer(answer)
+    picture = folder / "answer.png"
+    for path in (*write_answer(answer, folder), draw_answer(picture, answer, index.database, shown, terrain)):
+        say(str(path))
+    return answer
+
+
+def _index(cfg: Any, retriever: Any, root: Path) -> "DescriptorIndex":
+    """The index named in the configuration, or one in the cache."""
+    from crosslocate.localization.index import build_index, index_folder, open_index, read_database
+
+    if cfg.index:
+        return open_index(retriever, Path(cfg.index))
+    database = read_database(root, cfg.split)
+    return build_index(
+        retriever,
+        database,
+        index_folder(Path(cfg.paths.cache), retriever, database),
+        split=cfg.split,
+        checkpoint=str(cfg.checkpoint),
+        batch_size=cfg.batch_size,
+        workers=cfg.workers,
+    )
+
+
+if __name__ == "__main__":
+    main()
