@@ -81,6 +81,8 @@ class RetrievalDataModule(pl.LightningDataModule):
         prepare: Callable[[Path], Any] | None = None,
     ) -> None:
         super().__init__()
+        # A rank may have no query at all: shards are not padded.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         for key, value in (("batch_size", batch_size), ("extraction_batch_size", extraction_batch_size)):
             _require(value >= 1, key, value, "an integer of at least 1")
         _require(workers >= 0, "workers", workers, "an integer of at least 0")
