@@ -174,9 +174,15 @@ def read_dem(path: Path | str) -> Dem:
     elevation[~np.isfinite(elevation)] = np.nan
     name = crs.to_string()
     try:
-        return Dem(elevation, corner * Affine.translation(0.5, 0.5), name)
+        return Dem(elevation, _centred(corner), name)
     except TerrainError as error:
         raise TerrainError(f"elevation model {path}: {error}") from error
+
+
+def _centred(corner: Affine) -> Affine:
+    """The transform of pixel centres from that of pixel corners, which is what raster files hold."""
+    t = corner
+    return Affine(t.a, t.b, t.c + (t.a + t.b) / 2, t.d, t.e, t.f + (t.d + t.e) / 2)
 
 
 def embedded_dem() -> Dem:

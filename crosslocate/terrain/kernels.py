@@ -261,8 +261,8 @@ def march(
         x0, x1, x2, y0, y1, y2, h0, h1, h2 = cross_cell(terrain.elevation, radius, height, s, column, row, along, down)
         u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
         if u >= 0.0:
-            x, y = x0 + u * (x1 + u * x2), y0 + u * (y1 + u * y2)
-            return math.sqrt(x * x + y * y), s + u, column + u * along, row + u * down, h0 + u * (h1 + u * h2)
+            length = (x0 + u * (x1 + u * x2)) * math.sqrt(1.0 + slope * slope)
+            return length, s + u, column + u * along, row + u * down, h0 + u * (h1 + u * h2)
         s += length
         level = 1
 

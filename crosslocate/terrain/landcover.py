@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from crosslocate.geo import geodesic_distance
 from crosslocate.terrain.dem import Dem, interpolate
 from crosslocate.terrain.raycast import Hits
 from crosslocate.terrain.surface import slopes
@@ -26,13 +27,14 @@ SKY_CLASS, WATER, FOREST, ROCK, MEADOW, SNOW = range(6)
 class CoverRules:
     """Limits between the classes.
 
-    The tree line and the snow line follow tables over the absolute latitude (degrees, metres), linear between entries:
-    rounded figures from the plant geography of the northern mountains (Körner, Alpine Treelines, 2012; Alps 2,200 m).
+    The tree line and the snow line follow tables over the absolute latitude (degrees, metres), linear between entries.
+    They are rounded to the usual heights of continental mountains (Alps at 46 degrees: 2,200 m and 2,950 m).
 
     Attributes:
         tree_line: Latitudes and heights of the upper limit of forest.
         snow_line: Latitudes and heights of the lower limit of lasting snow and ice.
         aspect_shift: Metres by which both lines rise on steep slopes that face the equator, and sink on the others.
+        alpine_belt: Metres above the tree line up to which meadows grow; rock above.
         rock_slope: Tangent of the slope from which ground is bare rock.
         snow_slope: Tangent of the slope from which snow does not stay.
         field_slope: Tangent of the slope below which land under the tree line is open (fields, valley floors).
@@ -43,7 +45,8 @@ class CoverRules:
     tree_line: tuple[tuple[float, ...], tuple[float, ...]] = ((0, 30, 46, 60, 70), (3900, 3900, 2200, 950, 0))
     snow_line: tuple[tuple[float, ...], tuple[float, ...]] = ((0, 28, 46, 60, 78), (4900, 5700, 2950, 1500, 300))
     aspect_shift: float = 150.0
-    rock_slope: float = 0.75
+    alpine_belt: float = 500.0
+    rock_slope: float = 0.6
     snow_slope: float = 1.2
     field_slope: float = 0.08
     flat_range: float = 0.05
@@ -101,15 +104,13 @@ def _classify(
     trees, snow = (np.interp(np.abs(latitude), *line) for line in (rules.tree_line, rules.snow_line))
     wooded = (height < trees) & (slope >= rules.field_slope)
     classes = np.where(wooded, FOREST, MEADOW)
-    classes = np.where(slope >= rules.rock_slope, ROCK, classes)
+    classes = np.where((slope >= rules.rock_slope) | (height >= trees + rules.alpine_belt), ROCK, classes)
     classes = np.where((height >= snow) & (slope < rules.snow_slope), SNOW, classes)
     return np.where(water, WATER, classes).astype(np.uint8)
 
 
 def _post_area(dem: Dem) -> float:
     """Square metres per post at the centre of the model."""
-    from crosslocate.geo import geodesic_distance
-
     rows, columns = dem.shape
     c, r = (columns - 1) / 2, (rows - 1) / 2
     origin, beside, below = (dem.position_of(c + dc, r + dr) for dc, dr in ((0, 0), (1, 0), (0, 1)))

@@ -55,7 +55,8 @@ class RayCaster:
     Compiled code runs without the GIL, so one caster may be used from several threads. Picklable.
 
     Args:
-        dem: The terrain. Rays pass through cells with a void post and end at the border of the model.
+        dem: The terrain. Rays pass through cells with a void post (one that is below the terrain beyond hits the border
+            of the void) and end at the border of the model.
         refraction: Coefficient k of terrestrial refraction: 0 for straight rays, 0.13 in a standard atmosphere.
         max_distance: Ground distance in metres beyond which nothing is seen.
 
