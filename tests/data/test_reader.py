@@ -1,0 +1,178 @@
+"""The reader and its cache: same arrays with and without, warm and cold, from one process and from several."""
+
+import errno
+import math
+import multiprocessing
+import os
+import pickle
+import shutil
+
+import numpy as np
+import OpenEXR
+import pytest
+
+from crosslocate.data import cache as cache_module
+from crosslocate.data.cache import ImageCache
+from crosslocate.data.catalog import read_catalog
+from crosslocate.data.images import decode, resize
+from crosslocate.data.reader import ImageReader
+from crosslocate.errors import DataError
+
+SIZE = (24, 32)
+ALL = ("depth", "silhouettes", "segments")
+
+
+@pytest.fixture
+def dataset(tiny_dataset, tmp_path):
+    return shutil.copytree(tiny_dataset, tmp_path / "data")
+
+
+def database(root):
+    return read_catalog(root / "database.parquet")
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].dtype == b[name].dtype
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_images_are_those_of_the_rows(tiny_dataset):
+    catalog = database(tiny_dataset)
+    read = ImageReader(catalog, ALL, (12, 16)).read([5, 0, 5])
+    assert [(v.shape, str(v.dtype)) for v in read.values()] == [
+        ((3, 12, 16), "float16"),
+        ((3, 12, 16), "uint8"),
+        ((3, 12, 16, 3), "uint8"),
+    ]
+    for name in ALL:
+        for image, row in zip(read[name], [5, 0, 5], strict=True):
+            expected = resize(decode(catalog.image_path(name, row), name), (12, 16))
+            np.testing.assert_array_equal(image, expected.astype(image.dtype))
+
+
+def test_cached_reads_equal_uncached_reads(tiny_dataset, tmp_path):
+    catalog, rng = database(tiny_dataset), np.random.default_rng(0)
+    plain = ImageReader(catalog, ALL, SIZE)
+    cached = ImageReader(catalog, ALL, SIZE, cache=tmp_path / "cache")
+    for _ in range(4):
+        rows = rng.integers(0, len(catalog), 20)
+        assert_same(cached.read(rows), plain.read(rows))
+    assert_same(pickle.loads(pickle.dumps(cached)).read(rows), plain.read(rows))
+
+
+def test_a_warm_cache_needs_no_files(dataset, tmp_path):
+    reader = ImageReader(database(dataset), ["depth"], SIZE, cache=tmp_path / "cache")
+    before = reader.read(np.arange(10))
+    for row in range(10):
+        reader.catalog.image_path("depth", row).unlink()
+    assert_same(reader.read(np.arange(10)), before)
+    with pytest.raises(DataError, match=r"(?s)p0000_h090\.exr: No such file.*database\.parquet row 3 \(p0000_h090\)"):
+        ImageReader(reader.catalog, ["depth"], SIZE).read([3])
+
+
+def test_images_rendered_anew_are_decoded_anew(dataset, tmp_path):
+    catalog = database(dataset)
+    old = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache").read([0])
+    folder = catalog.image_path("depth", 0).parent
+    catalog.image_path("depth", 40).replace(catalog.image_path("depth", 0))
+    os.utime(folder, ns=(1, folder.stat().st_mtime_ns + 1))
+    new = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache").read([0])
+    assert not np.array_equal(old["depth"], new["depth"])
+    assert_same(new, ImageReader(catalog, ["depth"], SIZE).read([0]))
+
+
+def test_sizes_splits_and_fields_of_view_do_not_share_cached_images(tiny_dataset, tmp_path):
+    queries = read_catalog(tiny_dataset / "queries.parquet")
+    variants = [
+        (queries, SIZE, None),
+        (queries, (12, 16), None),
+        (queries.split("val"), SIZE, None),
+        (queries, SIZE, math.radians(60)),
+        (queries, SIZE, math.radians(50)),
+    ]
+    for catalog, size, fov in variants:
+        cached = ImageReader(catalog, ["photo"], size, match_fov=fov, cache=tmp_path / "cache")
+        plain = ImageReader(catalog, ["photo"], size, match_fov=fov)
+        assert_same(cached.read([0, 3]), plain.read([0, 3]))
+    assert len(list((tmp_path / "cache").glob("*.images"))) == len(variants)
+
+
+def test_matched_field_of_view_pads_narrow_queries_with_gray(tiny_dataset):
+    queries = read_catalog(tiny_dataset / "queries.parquet")
+    narrow = int(np.argmin(queries.horizontal_fov))
+    wide = ImageReader(queries, ["photo", "depth"], SIZE, match_fov=math.radians(100)).read([narrow])
+    assert (wide["photo"][0, :, 0] == 127).all()
+    assert (wide["depth"][0, :, 0] == -1).all()
+    assert not (wide["photo"][0, :, 16] == 127).all()
+
+
+def test_depth_beyond_half_precision_is_kept_at_its_limit(dataset):
+    catalog = database(dataset)
+    header = {"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION}
+    for metres, kept in ((90_000, 65_504), (123, 123)):
+        path = str(catalog.image_path("depth", 0))
+        OpenEXR.File(header, {"R": np.full(SIZE, metres, np.float32)}).write(path)
+        assert (ImageReader(catalog, ["depth"], SIZE).read([0])["depth"] == kept).all()
+
+
+def test_unknown_modality_is_refused_at_once(tiny_dataset):
+    with pytest.raises(DataError, match=r"no images of modality 'photo'; it has: depth, segments, silhouettes"):
+        ImageReader(database(tiny_dataset), ["photo"], SIZE)
+
+
+def fill(reader, seed, barrier):
+    barrier.wait()
+    order = np.random.default_rng(seed).permutation(len(reader.catalog))
+    for start in range(0, len(order), 8):
+        reader.read(order[start : start + 8])
+
+
+def test_processes_fill_one_cache_together(tiny_dataset, tmp_path):
+    context = multiprocessing.get_context("fork")
+    reader = ImageReader(database(tiny_dataset), ALL, SIZE, cache=tmp_path / "cache")
+    barrier = context.Barrier(3)
+    processes = [context.Process(target=fill, args=(reader, seed, barrier)) for seed in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    rows = np.arange(len(reader.catalog))
+    assert_same(reader.read(rows), ImageReader(reader.catalog, ALL, SIZE).read(rows))
+    assert all(reader._open_cache(name).missing(rows).size == 0 for name in ALL)
+
+
+def test_a_row_is_flagged_only_after_its_data(tmp_path):
+    """A process killed between data and flag leaves a row that is decoded again."""
+    cache = ImageCache(tmp_path / "c", 4, (2, 2), "uint8")
+    cache.write(2, np.full((2, 2), 9, np.uint8))
+    np.testing.assert_array_equal(cache.missing(np.array([3, 2, 0, 3])), [0, 3])
+    again = ImageCache(tmp_path / "c", 4, (2, 2), "uint8")
+    np.testing.assert_array_equal(again.read(np.array([2, 0]))[:, 0, 0], [9, 0])
+    with pytest.raises(ValueError, match=r"image 1 has shape \(3, 3\); the cache holds \(2, 2\)"):
+        cache.write(1, np.zeros((3, 3), np.uint8))
+
+
+def test_a_full_disk_ends_caching_but_not_reading(tiny_dataset, tmp_path, monkeypatch, caplog):
+    catalog = database(tiny_dataset)
+    reader = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache")
+    reader.read(np.arange(5))
+
+    def full(file, data, offset):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache_module.os, "pwrite", full)
+    plain = ImageReader(catalog, ["depth"], SIZE)
+    for rows in ([3, 7, 4, 7], [8, 1]):
+        assert_same(reader.read(rows), plain.read(rows))
+    warnings = [r.getMessage() for r in caplog.records]
+    assert len(warnings) == 1
+    assert "No space left on device" in warnings[0]
+
+
+def test_an_impossible_cache_folder_is_named(tiny_dataset, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"image cache .*file/database-depth-32x24-.*choose another folder, or none"):
+        ImageReader(database(tiny_dataset), ["depth"], SIZE, cache=tmp_path / "file").read([0])
