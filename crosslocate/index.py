@@ -23,7 +23,7 @@ def index(cfg: Any) -> Path:
     from crosslocate.localization.index import build_index, data_root, index_folder, read_database
 
     retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths)
-    database = read_database(data_root(retriever.config, cfg.dataset), cfg.split)
+    database = read_database(data_root(retriever.config, cfg.root), cfg.split)
     folder = Path(cfg.output) if cfg.output else index_folder(Path(cfg.paths.cache), retriever, database)
     built = build_index(
         retriever,

@@ -35,14 +35,12 @@ def localize(cfg: Any) -> "Answer":
     from crosslocate.localization.report import print_answer, write_answer
 
     retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths)
-    root = (
-        Path(read_header(Path(cfg.index))["catalog"]).parent if cfg.index else data_root(retriever.config, cfg.dataset)
-    )
+    root = Path(read_header(Path(cfg.index))["catalog"]).parent if cfg.index else data_root(retriever.config, cfg.root)
     fov = None if cfg.photo_fov is None else math.radians(cfg.photo_fov)
     photo = find_photo(cfg.photo, retriever.pipeline.compositions["query"].modalities, read_queries(root), fov)
     if photo.fov_source == "assumed":
         say(f"{photo.name} does not say its field of view; 60 degrees are assumed (photo_fov=<degrees>)")
-    terrain = find_terrain(root, cfg.terrain)
+    dem = find_terrain(root, cfg.dem)
     index = _index(cfg, retriever, root)
     grouping = Grouping(cfg.place_radius, math.radians(cfg.place_heading), cfg.temperature)
     localizer = Localizer(retriever, index, build(cfg.search), grouping, cfg.views, cfg.top, str(cfg.checkpoint))
@@ -51,7 +49,7 @@ def localize(cfg: Any) -> "Answer":
     folder, shown = Path(cfg.output), retriever.pipeline.compositions["database"].modalities[0]
     print_answer(answer)
     picture = folder / "answer.png"
-    for path in (*write_answer(answer, folder), draw_answer(picture, answer, index.database, shown, terrain)):
+    for path in (*write_answer(answer, folder), draw_answer(picture, answer, index.database, shown, dem)):
         say(str(path))
     return answer
 

@@ -15,7 +15,7 @@ class IndexConfig:
     """``conf/index.yaml``."""
 
     checkpoint: str = MISSING
-    dataset: str | None = MISSING
+    root: str | None = MISSING
     split: str = MISSING
     output: str | None = MISSING
     batch_size: int = MISSING
@@ -37,10 +37,10 @@ class LocalizeConfig:
     place_radius: float = MISSING
     place_heading: float = MISSING
     temperature: float = MISSING
-    dataset: str | None = MISSING
+    root: str | None = MISSING
     split: str = MISSING
     index: str | None = MISSING
-    terrain: str | None = MISSING
+    dem: str | None = MISSING
     output: str = MISSING
     search: Any = MISSING
     batch_size: int = MISSING

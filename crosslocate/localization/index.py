@@ -71,14 +71,14 @@ class ViewFormat:
         return cls((int(height), int(width)), None if fov is None else math.radians(fov))
 
 
-def data_root(config: Any, dataset: str | None) -> Path:
-    """Folder of the data set to search: ``dataset``, or else that of the training run, made first when it can be."""
-    if dataset is not None:
-        return Path(dataset)
-    root = Path(config.dataset.root)
+def data_root(config: Any, root: str | None) -> Path:
+    """Folder of the data set to search: ``root``, or else that of the training run, made first when it can be."""
+    if root is not None:
+        return Path(root)
+    folder = Path(config.dataset.root)
     if config.dataset.get("prepare") is not None:
-        build(config.dataset.prepare)(root)
-    return root
+        build(config.dataset.prepare)(folder)
+    return folder
 
 
 def read_database(root: Path, split: str) -> Catalog:
