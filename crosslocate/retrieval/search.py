@@ -1,6 +1,7 @@
 """Exact nearest neighbours by blockwise matrix products, on the CPU or on a GPU."""
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
@@ -92,25 +93,15 @@ class ExactSearcher:
         self, queries: NDArray[np.float32], database: NDArray[np.floating], count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Candidate rows [q, count], and a lower bound [q] on the squared distance of every other row."""
-        # Distances do not depend on the origin, their rounding does: put it amid the descriptors.
-        sample = np.linspace(0, len(database) - 1, min(len(database), REFERENCE_ROWS)).astype(np.int64)
-        origin = np.nan_to_num(np.asarray(database[sample], np.float32).mean(axis=0), posinf=0.0, neginf=0.0)
-        buffer = np.empty((min(len(database), self.database_block), len(origin)), np.float32)
+        origin = _origin(database)
         centred = torch.from_numpy(queries - origin).to(self.device)
         norms = _finite_norms(centred, "query", 0)
         best = torch.empty((len(queries), 0), device=self.device)
         rows = torch.empty((len(queries), 0), dtype=torch.int64, device=self.device)
         longest = 0.0
-        starts = range(0, len(database), self.database_block)
-        for start in track(starts, "Searching", visible=len(starts) > 1):
-            rows_here = database[start : start + self.database_block]
-            np.subtract(rows_here, origin, out=buffer[: len(rows_here)])
-            block = torch.from_numpy(buffer[: len(rows_here)]).to(self.device)
-            block_norms = _finite_norms(block, "database", start)
-            longest = max(longest, float(block_norms.max()))
-            found = [
-                _best_columns(part, block, block_norms.square() / 2, count) for part in centred.split(self.query_block)
-            ]
+        for start, block, half_squares in self._blocks(database, origin):
+            longest = max(longest, math.sqrt(2 * float(half_squares[half_squares.isfinite()].max())))
+            found = [_best_columns(part, block, half_squares, count) for part in centred.split(self.query_block)]
             best = torch.cat([best, torch.cat([scores for scores, _ in found])], dim=1)
             rows = torch.cat([rows, torch.cat([columns for _, columns in found]) + start], dim=1)
             if best.shape[1] > count:
@@ -123,6 +114,24 @@ class ExactSearcher:
         # the constant beside D covers the rounding of the centring, of the norms and of the final subtraction.
         error = (queries.shape[1] + 16) * UNIT_ROUNDOFF * (norms.double() + longest) ** 2
         return rows.cpu().numpy(), (norms.double() ** 2 - 2 * worst - error).cpu().numpy()
+
+    def _blocks(
+        self, database: NDArray[np.floating], origin: NDArray[np.float32]
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """First row, descriptors seen from ``origin`` [b, D], and halves of their squared lengths [b], block by block.
+
+        Blocks are filled up to whole groups with rows of infinite length, which score below every real one.
+        """
+        width = _whole_groups(min(len(database), self.database_block))
+        buffer = np.zeros((width, len(origin)), np.float32)
+        starts = range(0, len(database), self.database_block)
+        for start in track(starts, "Searching", visible=len(starts) > 1):
+            found = database[start : start + self.database_block]
+            np.subtract(found, origin, out=buffer[: len(found)])
+            block = torch.from_numpy(buffer[: _whole_groups(len(found))]).to(self.device)
+            half_squares = torch.full((len(block),), torch.inf, device=self.device)
+            half_squares[: len(found)] = _finite_norms(block[: len(found)], "database", start).square() / 2
+            yield start, block, half_squares
 
     def _search_directly(
         self, queries: NDArray[np.float32], database: NDArray[np.floating], k: int
@@ -156,26 +165,32 @@ def usable_k(queries: NDArray[Any], database: NDArray[Any], k: int) -> int:
     return min(k, len(database))
 
 
+def _origin(database: NDArray[np.floating]) -> NDArray[np.float32]:
+    """A point amid the descriptors: distances do not depend on the origin, but their rounding does."""
+    sample = np.linspace(0, len(database) - 1, min(len(database), REFERENCE_ROWS)).astype(np.int64)
+    return np.nan_to_num(np.asarray(database[sample], np.float32).mean(axis=0), posinf=0.0, neginf=0.0)
+
+
+def _whole_groups(rows: int) -> int:
+    return -(-rows // GROUP) * GROUP
+
+
 def _best_columns(
     queries: torch.Tensor, block: torch.Tensor, half_squares: torch.Tensor, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``count`` highest scores [q, count] of a block, and their columns; fewer when the block has fewer rows.
+    """The ``count`` highest scores [q, count] of a block of whole groups, and their columns; all of a smaller block.
 
     Groups of columns are ranked by their maximum first: the best ``count`` columns lie in the best ``count`` groups.
     """
     scores = torch.addmm(half_squares, queries, block.T, beta=-1)
-    count = min(count, len(block))
     groups = len(block) // GROUP
     if groups <= 2 * count:
-        return scores.topk(count, dim=1, sorted=False)
-    whole = groups * GROUP
-    maxima = scores[:, :whole].unflatten(1, (GROUP, groups)).amax(dim=1)
-    chosen = maxima.topk(count, dim=1, sorted=False).indices
-    members = torch.arange(0, whole, groups, device=scores.device)
-    rest = torch.arange(whole, len(block), device=scores.device).expand(len(queries), -1)
-    columns = torch.cat([(chosen[:, :, None] + members).flatten(1), rest], dim=1)
-    best, kept = scores.gather(1, columns).topk(count, dim=1, sorted=False)
-    return best, columns.gather(1, kept)
+        return scores.topk(min(count, len(block)), dim=1, sorted=False)
+    scores = scores.view(len(queries), GROUP, groups)  # group g holds columns g, g + groups, g + 2 groups, ...
+    chosen = scores.amax(dim=1).topk(count, dim=1, sorted=False).indices
+    members = scores.gather(2, chosen[:, None].expand(-1, GROUP, -1)).flatten(1)
+    best, kept = members.topk(count, dim=1, sorted=False)
+    return best, chosen.gather(1, kept % count) + kept.div(count, rounding_mode="floor") * groups
 
 
 def _nearest(
