@@ -1,5 +1,6 @@
 from fractions import Fraction
 from math import comb
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -148,3 +149,27 @@ def test_criteria_that_cannot_be_counted(change, message):
     fields = {"numbers": (1,), "distances": (20,), "heading": 30, "curve_step": 50, "curve_limit": 500}
     with pytest.raises(ConfigError, match=message):
         RecallCriteria(**fields | change)
+
+
+@pytest.mark.parametrize("case", ["A", "B", "C"])
+def test_curves_of_the_reference(case):
+    """Curves that the unmodified CrossLocate evaluator computed for 200 synthetic queries in 3,600 views.
+
+    It counts strictly nearer views, except at its last threshold, and takes anything under 1 mm for zero.
+    """
+    golden = np.load(Path(__file__).parents[1] / "golden" / "recalls.npz", allow_pickle=False)
+    queries, database = (
+        SimpleNamespace(**{field: golden[f"{role}_{field}"] for field in ("longitude", "latitude", "yaw")})
+        for role in ("queries", "database")
+    )
+    curve = golden[f"{case}_thresholds"].astype(float)
+    numbers, heading = golden[f"{case}_numbers"].tolist(), float(golden[f"{case}_heading"])
+    criteria = RecallCriteria(numbers, (20,), heading, curve[1], curve[-1])
+    np.testing.assert_array_equal(criteria.curve, curve)
+    neighbours = golden["neighbours"][:, : numbers[-1]].astype(np.int64)
+    errors = measure_errors(neighbours, np.arange(200), queries, database, criteria)
+    as_there = np.nextafter(curve, -np.inf)
+    as_there[0], as_there[-1] = np.nextafter(1e-3, 0), curve[-1]
+    for kind in ("position", "oriented"):
+        reference = np.rint(golden[f"{case}_{kind}"] * 200)
+        np.testing.assert_array_equal(count_hits(getattr(errors, kind), as_there), reference)
