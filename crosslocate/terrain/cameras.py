@@ -1,6 +1,5 @@
 """A table of cameras: what a data set shows, one row per image."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -107,14 +106,8 @@ class CameraTable:
             raise TerrainError(f"{self._row(row)}: horizontal_fov={fov[row]} is not between 0 and pi radians")
         names, counts = np.unique(self.name, return_counts=True)
         if (counts > 1).any():
-            double = names[counts > 1][0]
+            double = str(names[counts > 1][0])
             raise TerrainError(f"rows {np.flatnonzero(self.name == double).tolist()[:5]} share the name {double!r}")
 
     def _row(self, row: int) -> str:
         return f"row {row} ({self.name[row]})"
-
-
-def join(tables: Sequence[CameraTable]) -> CameraTable:
-    """The rows of several tables, one after the other."""
-    parts: Mapping[str, list[Any]] = {f.name: [getattr(t, f.name) for t in tables] for f in fields(CameraTable)}
-    return CameraTable(**{name: np.concatenate(columns) for name, columns in parts.items()})

@@ -115,7 +115,7 @@ def describe(world: World, plan: RenderPlan) -> dict[str, Any]:
         "seed": world.seed,
         "depth_type": world.depth_type,
         "parameters": dict(plan.parameters),
-        "cameras": {images.role: _digest(images.cameras) for images in plan.sets},
+        "views": {images.role: _digest(images.cameras) for images in plan.sets},
         "modalities": {images.role: list(images.modalities) for images in plan.sets},
         "renderer": RENDERER,
     }
@@ -169,7 +169,9 @@ def _render(root: Path, world: World, plan: RenderPlan, description: dict[str, A
         "images": digests,
         "versions": {"crosslocate": __version__} | {name: version(name) for name in _LIBRARIES},
     }
-    write_whole(root / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode(), work / MANIFEST)
+    write_whole(
+        root / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode(), work / "manifest.part"
+    )
     shutil.rmtree(work)
     return manifest
 

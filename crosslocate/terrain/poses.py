@@ -37,6 +37,7 @@ class PoseDistribution:
     def __post_init__(self) -> None:
         for name in ("field_of_view", "pitch", "roll", "height"):
             values = tuple(getattr(self, name))
+            object.__setattr__(self, name, values)
             if len(values) != len(SHARES) or list(values) != sorted(values):
                 raise ConfigError(f"poses.{name}", values, f"{len(SHARES)} ascending quantiles at {SHARES}")
         if not 0.0 < self.field_of_view[0] <= self.field_of_view[-1] < 180.0:

@@ -22,6 +22,8 @@ _ICE_ALBEDO: Colour = (0.80, 0.84, 0.90)
 _WATER_ALBEDO: Colour = (0.02, 0.04, 0.05)
 _GROUND_SEED = 7  # the ground's texture belongs to the world, not to a photograph
 _HAZE_EXTINCTION: Colour = (0.85, 1.0, 1.20)  # blue light is scattered most
+_HAZE_FLOOR = 0.12  # share of the ground's light that comes through however far it is
+_HAZE_LIGHT = 0.93  # brightness of the haze relative to the sky at the horizon
 
 
 @njit
@@ -152,12 +154,18 @@ def ground_radiance(
 
 @njit
 def through_haze(look: Appearance, light: Colour, air: Colour, distance: float) -> Colour:
-    """Light after ``distance`` metres of air that takes some away and adds its own colour."""
+    """Light after ``distance`` metres of air that takes some away and adds its own colour.
+
+    The air between is darker than the sky behind it, and never takes everything: ridges far away stay visible.
+    """
     depth = distance / look.haze_length
+    red = _HAZE_FLOOR + (1.0 - _HAZE_FLOOR) * math.exp(-depth * _HAZE_EXTINCTION[0])
+    green = _HAZE_FLOOR + (1.0 - _HAZE_FLOOR) * math.exp(-depth * _HAZE_EXTINCTION[1])
+    blue = _HAZE_FLOOR + (1.0 - _HAZE_FLOOR) * math.exp(-depth * _HAZE_EXTINCTION[2])
     return (
-        air[0] + (light[0] - air[0]) * math.exp(-depth * _HAZE_EXTINCTION[0]),
-        air[1] + (light[1] - air[1]) * math.exp(-depth * _HAZE_EXTINCTION[1]),
-        air[2] + (light[2] - air[2]) * math.exp(-depth * _HAZE_EXTINCTION[2]),
+        _HAZE_LIGHT * air[0] + (light[0] - _HAZE_LIGHT * air[0]) * red,
+        _HAZE_LIGHT * air[1] + (light[1] - _HAZE_LIGHT * air[1]) * green,
+        _HAZE_LIGHT * air[2] + (light[2] - _HAZE_LIGHT * air[2]) * blue,
     )
 
 

@@ -44,7 +44,7 @@ class Specification:
     database_modalities: tuple[str, ...] = ("depth", "silhouettes", "segments")
     query_modalities: tuple[str, ...] = ("photo", "depth")
     poses: PoseDistribution = field(default_factory=PoseDistribution)
-    terrain_share: tuple[float, float] = (0.08, 0.96)
+    terrain_share: tuple[float, float] = (0.12, 0.94)
     spacing: float = 150.0
     gap: float = 1000.0
     margin: float = 1200.0
@@ -54,6 +54,8 @@ class Specification:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("database_modalities", "query_modalities", "terrain_share"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("places", "queries_per_place"):
             for split, count in getattr(self, name).items():
                 if split not in SPLITS:
@@ -74,5 +76,5 @@ class Specification:
 
     def parameters(self) -> dict[str, Any]:
         """All values as JSON holds them."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"places": dict(self.places)}))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain

@@ -22,7 +22,7 @@ def render_survey(root: Path, dem: Dem, specification: Specification, *, workers
     spec, workers = specification, workers or available_cores()
     caster = RayCaster(dem, refraction=spec.refraction, max_distance=spec.max_distance)
     strips = Strips(spec.places, spec.gap, spec.margin, spec.spacing)
-    places = choose_places(caster, strips, spec.poses, seed=spec.seed, workers=workers)
+    places = choose_places(dem, strips, spec.poses, seed=spec.seed)
     database = database_cameras(places, headings=spec.headings, horizontal_fov=np.radians(spec.field_of_view))
     queries = query_cameras(
         caster,

@@ -18,6 +18,7 @@ from crosslocate.geo import ecef, geodesic_distance
 from crosslocate.terrain.camera import Camera
 from crosslocate.terrain.cameras import CameraTable
 from crosslocate.terrain.dem import Dem
+from crosslocate.terrain.panorama import view_scores
 from crosslocate.terrain.poses import PoseDistribution
 from crosslocate.terrain.raycast import RayCaster
 
@@ -83,31 +84,25 @@ class Places:
         return len(self.longitude)
 
 
-def choose_places(
-    caster: RayCaster, strips: Strips, poses: PoseDistribution, *, seed: int, oversampling: int = 6, workers: int = 1
-) -> Places:
-    """Choose places where one sees something, the best ``view_score`` first, never closer than the spacing.
+def choose_places(dem: Dem, strips: Strips, poses: PoseDistribution, *, seed: int, oversampling: int = 12) -> Places:
+    """Choose places where one sees something: those with the best ``view_scores``, never closer than the spacing.
 
     Args:
-        caster: Sees the terrain.
+        dem: The terrain.
         strips: Where the places of each split may be, and how many.
         poses: Heights above the ground are drawn from it.
         seed: Seed of all draws.
         oversampling: Candidates looked at for each place.
-        workers: Threads.
 
     Raises:
         TerrainError: A strip has no room for its places.
     """
     chosen: list[Places] = []
-    for index, (split, bounds) in enumerate(strips.bounds(caster.dem).items()):
+    for index, (split, bounds) in enumerate(strips.bounds(dem).items()):
         rng = default_rng([seed, _CANDIDATES, index])
-        lon, lat, height = _candidates(caster.dem, bounds, poses, rng, oversampling * strips.counts[split])
-        elevation = caster.dem.elevation_at(lon, lat) + height
-        with ThreadPoolExecutor(workers) as pool:
-            scores = np.array(list(pool.map(lambda *at: view_score(caster, *at), lon, lat, elevation)))
-        scores += rng.uniform(0.0, 0.2, len(scores))
-        scores = _rank_among_equals(scores, height)
+        lon, lat, height = _candidates(dem, bounds, poses, rng, oversampling * strips.counts[split])
+        elevation = dem.elevation_at(lon, lat) + height
+        scores = _rank_among_equals(view_scores(dem, lon, lat, elevation), height)
         rows = _spread(ecef(lon, lat), scores, strips.spacing)[: strips.counts[split]]
         if len(rows) < strips.counts[split]:
             raise TerrainError(
@@ -129,22 +124,6 @@ def _candidates(
     height = poses.draw_heights(rng, count)
     known = np.isfinite(dem.elevation_at(lon, lat))
     return lon[known], lat[known], height[known]
-
-
-def view_score(caster: RayCaster, longitude: float, latitude: float, elevation: float) -> float:
-    """How much one sees from a position: 0 in a hole, about 2 with a far view over varied relief.
-
-    A coarse panorama of four views: the mean over directions of the farthest visible ground (4 km counts in full), plus
-    the skyline's standard deviation within each view (10 degrees counts in full).
-    """
-    reach, skyline = 0.0, 0.0
-    for quarter in range(4):
-        yaw = 0.5 * np.pi * quarter
-        camera = Camera(longitude, latitude, elevation, yaw, 0.0, 0.0, 0.5 * np.pi, 32, 32)
-        distance = caster.cast(camera).distance
-        reach += float(np.minimum(distance.max(axis=0) / 4000.0, 1.0).mean()) / 4.0
-        skyline += float((distance >= 0.0).sum(axis=0).std()) / 4.0
-    return reach + np.degrees(np.arctan(skyline / 16.0)) / 10.0
 
 
 def _rank_among_equals(scores: Floats, height: Floats, group_size: int = 30) -> Floats:
