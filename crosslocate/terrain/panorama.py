@@ -56,7 +56,8 @@ def view_scores(dem: Dem, longitude: Floats, latitude: Floats, elevation: Floats
 def _scores(skyline: Floats, reach: Floats) -> Floats:
     window = AZIMUTHS // 6 + 1
     views = np.stack([np.roll(skyline, -start, axis=1)[:, :window] for start in range(0, AZIMUTHS, AZIMUTHS // 12)])
-    return np.degrees(views.std(axis=2).mean(axis=0)) + 0.5 * np.minimum(reach / 4000.0, 1.0).mean(axis=1)
+    relief = np.degrees(views.std(axis=2).mean(axis=0))
+    return np.asarray(relief + 0.5 * np.minimum(reach / 4000.0, 1.0).mean(axis=1), np.float64)
 
 
 def _azimuths() -> Floats:
