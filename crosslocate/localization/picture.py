@@ -105,7 +105,7 @@ def _draw_photo(axes: Axes, answer: Answer) -> None:
 def _draw_places(axes: Axes, answer: Answer, aspect: float, dem: Dem | None) -> None:
     poses = [candidate.pose for candidate in answer.candidates]
     poses += [answer.photo.truth] if answer.photo.truth is not None else []
-    window = window_around([pose.longitude for pose in poses], [pose.latitude for pose in poses], aspect)
+    window = window_around([pose.longitude for pose in poses], [pose.latitude for pose in poses], aspect, dem)
     draw_map(axes, answer, window, dem)
     marker: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 10, "markeredgecolor": PAPER}
     entries = [Line2D([], [], **marker, color=BEST, label="best place")]

@@ -68,21 +68,44 @@ class Window:
         return math.radians(parallel), math.radians(float(meridional))
 
 
-def window_around(longitude: ArrayLike, latitude: ArrayLike, aspect: float, *, least: float = 6000.0) -> Window:
-    """The window that shows all positions with a margin of a fifth.
+def window_around(
+    longitude: ArrayLike, latitude: ArrayLike, aspect: float, dem: Dem | None = None, *, least: float = 6000.0
+) -> Window:
+    """The window that shows all positions with a margin of a fifth, moved so that little of it lies beyond the terrain.
 
     Args:
         longitude: Degrees [n].
         latitude: Degrees [n].
         aspect: Width over height of the map.
+        dem: Terrain that the map shows.
         least: Smallest height in metres, so that a single place is seen in its surroundings.
     """
     lon, lat = np.asarray(longitude, np.float64), np.asarray(latitude, np.float64)
     around = Window(float(lon.flat[0]), float(lat.flat[0]), 0.0, 0.0)
     x, y = around.to_metres(lon, lat)
-    centre = around.to_degrees((x.min() + x.max()) / 2, (y.min() + y.max()) / 2)
     height = max(least, 1.4 * np.ptp(y), 1.4 * np.ptp(x) / aspect)
+    if dem is None:
+        east, north = _middle(x), _middle(y)
+    else:
+        west_edge, south_edge, east_edge, north_edge = dem.bounds
+        edges_x, edges_y = around.to_metres((west_edge, east_edge), (south_edge, north_edge))
+        east, north = _centre(x, edges_x, height * aspect), _centre(y, edges_y, height)
+    centre = around.to_degrees(east, north)
     return Window(float(centre[0]), float(centre[1]), float(height * aspect), float(height))
+
+
+def _middle(values: Floats) -> float:
+    return float(values.min() + values.max()) / 2
+
+
+def _centre(values: Floats, edges: Floats, length: float) -> float:
+    """Centre of an interval of some length around all values: between the edges if it fits, else around their middle.
+
+    Values stay a twentieth of the length away from its ends, even when that takes it across an edge.
+    """
+    low, high = edges.min() + length / 2, edges.max() - length / 2
+    centre = np.clip(_middle(values), low, high) if low <= high else _middle(edges)
+    return float(np.clip(centre, values.max() - 0.45 * length, values.min() + 0.45 * length))
 
 
 def find_terrain(root: Path, path: str | None) -> Dem | None:

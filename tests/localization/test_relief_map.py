@@ -45,6 +45,19 @@ def test_a_window_shows_all_positions_within_its_margin_and_has_the_aspect(place
     assert window.height >= 6000.0
 
 
+def test_a_window_is_moved_onto_the_terrain_but_not_away_from_the_positions():
+    dem = ramp()  # 7.7 x 11.1 km around 7 E 46 N
+    west, south, east, north = dem.bounds
+    window = window_around([east - 0.01], [south + 0.01], 1.0, dem)
+    x, y = window.to_metres([west, east], [south, north])
+    assert x[1] == pytest.approx(window.width / 2)
+    assert y[0] == pytest.approx(-window.height / 2)
+    wide = window_around([east - 0.01], [46.0], 2.0, dem)  # wider than the terrain: the terrain stands in the middle
+    assert wide.longitude == pytest.approx(7.0, abs=1e-6)
+    outside = window_around([8.0], [46.0], 1.0, dem)
+    assert abs(outside.to_metres(8.0, 46.0)[0]) <= 0.4501 * outside.width
+
+
 @pytest.mark.parametrize(("metres", "expected"), [(1.0, 1.0), (9.9, 5.0), (2400.0, 2000.0), (20_000.0, 20_000.0)])
 def test_scale_bars_have_round_lengths(metres, expected):
     assert round_length(metres) == expected
