@@ -129,6 +129,7 @@ def register() -> None:
     from omegaconf import OmegaConf
 
     from crosslocate.config.localize_schema import IndexConfig, LocalizeConfig
+    from crosslocate.config.render_schema import RenderConfig
 
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
     store = ConfigStore.instance()
@@ -136,3 +137,4 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="index_schema", node=IndexConfig)
     store.store(name="localize_schema", node=LocalizeConfig)
+    store.store(name="render_schema", node=RenderConfig)

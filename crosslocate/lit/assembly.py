@@ -1,5 +1,7 @@
 """Builds the parts of a run out of its configuration."""
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,8 @@ def build_evaluator(trainer: DictConfig, folder: str, recall: RecallCallback) ->
 
 
 def _trainer(node: DictConfig, folder: str, **parts: Any) -> pl.Trainer:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # Lightning sets it to INFO when imported
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
     trainer: pl.Trainer = build(
         node,
         default_root_dir=folder,

@@ -75,13 +75,26 @@ class RetrievalModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer over two parameter groups, and the scheduler over the steps of the whole training."""
         optimizer = self._optimizer(parameter_groups(self, self._weight_decay))
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = self._scheduler(optimizer, total_steps=total)
+        scheduler = self._scheduler(optimizer, total_steps=total_steps(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the configuration with the weights (plain values: checkpoints load with ``weights_only=True``)."""
         checkpoint["crosslocate_config"] = self.config
+
+
+def total_steps(trainer: pl.Trainer) -> int:
+    """Optimizer steps of the whole training.
+
+    ``trainer.estimated_stepping_batches`` would do, but it makes Lightning create the train loader before a checkpoint
+    is restored, and then the loader's state in the checkpoint is silently ignored.
+    """
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = [trainer.max_steps] if trainer.max_steps >= 0 else []
+    epochs = trainer.max_epochs
+    return min(steps + ([epochs * batches] if epochs is not None and epochs >= 0 else []))
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def continued(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path |
         return cfg, None
     file = checkpoint_file(cfg.resume, "last")
     config = saved_config(read_checkpoint(file), cfg.paths)
-    wanted = [o for o in overrides if not o.startswith(("resume=", "hydra.", "hydra/"))]
+    wanted = [o.lstrip("+") for o in overrides if not o.startswith(("resume=", "hydra.", "hydra/"))]
     config = changed(config, wanted)
     config.resume = str(cfg.resume)
     return config, file

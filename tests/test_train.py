@@ -1,0 +1,144 @@
+"""Whole runs on the tiny data set: train, evaluate, kill and resume, several processes, sweeps."""
+
+import csv
+import json
+import signal
+
+import pytest
+import torch
+from running import call, finish, overrides, start
+
+from crosslocate import evaluate, train
+from crosslocate.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture(scope="module")
+def run(tiny_dataset, tmp_path_factory):
+    """Folder and objective of one training."""
+    folder = tmp_path_factory.mktemp("run")
+    objective = call(train.main, "train", overrides(tiny_dataset, folder, f"paths.run={folder}", "name=run", "mining.negatives=2"))
+    return folder, objective
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_run_leaves_checkpoints_results_plots_and_a_log(run):
+    folder, objective = run
+    results = results_of(folder)
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert results["objective"] == {"val/recall@1_20m": objective}
+    assert set(results["evaluations"]) == {"val", "test"}
+    for named in results["evaluations"].values():
+        assert set(named) == {"trained", "untrained"}
+        first = named["trained"]["recalls"][0]
+        assert first["number"] == 1
+        assert first["chance"] == pytest.approx(12 / 24)  # one of two places, twelve views each
+    assert len(results["history"]) == 2
+    for name in ("recall_over_distance_val", "recall_over_distance_test", "recall_by_epoch", "loss"):
+        assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    with (folder / "metrics" / "metrics.csv").open() as file:
+        columns = next(csv.reader(file))
+    assert {"train/loss_step", "val/recall@1_20m", "mining/triplets", "mining/violating"} <= set(columns)
+
+
+def test_checkpoints_load_safely_and_explain_themselves(run):
+    content = torch.load(run[0] / "checkpoints" / "best.ckpt", weights_only=True)
+    assert content["crosslocate_config"]["mining"]["queries_per_round"] == 4
+
+
+def test_evaluate_gives_the_numbers_of_the_training(run, tmp_path):
+    folder, objective = run
+    arguments = [f"checkpoint={folder}", "trainer=cpu", "trainer.enable_progress_bar=false", f"paths.run={tmp_path}"]
+    measured = call(evaluate.main, "evaluate", arguments)
+    assert measured == objective
+    before, now = results_of(folder)["evaluations"], results_of(tmp_path)["evaluations"]
+    for split in ("val", "test"):
+        assert now[split]["trained"] == before[split]["trained"]
+
+
+def test_evaluate_takes_other_thresholds_and_refuses_other_keys(run, tmp_path):
+    base = [f"checkpoint={run[0]}", "trainer=cpu", "trainer.enable_progress_bar=false", f"paths.run={tmp_path}"]
+    call(evaluate.main, "evaluate", [*base, "splits=[test]", "overrides=['evaluation.distances=[20,4000]']"])
+    records = results_of(tmp_path)["evaluations"]["test"]["trained"]["recalls"]
+    far = next(r for r in records if r["distance_m"] == 4000 and r["number"] == 1 and r["heading_deg"] is None)
+    assert far["recall"] == 1.0  # both places of the split are within 4 km
+    with pytest.raises(ConfigError, match=r"evaluation\.distance="):
+        call(evaluate.main, "evaluate", [*base, "overrides=['evaluation.distance=20']"])
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(run, tmp_path):
+    arguments = [
+        f"checkpoint={run[0]}", "trainer=cpu", f"paths.run={tmp_path}", "overrides=['network.descriptor_size=8']",
+    ]  # fmt: skip
+    with pytest.raises(CheckpointError, match=r"projection\.weight \(16, .* instead of \(8, "):
+        call(evaluate.main, "evaluate", arguments)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04cposix\nsystem\n."])
+def test_a_damaged_checkpoint_is_refused(tmp_path, content):
+    (tmp_path / "bad.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"bad\.ckpt is not a readable checkpoint"):
+        call(evaluate.main, "evaluate", [f"checkpoint={tmp_path / 'bad.ckpt'}", f"paths.run={tmp_path}"])
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*none\.ckpt"):
+        call(evaluate.main, "evaluate", [f"checkpoint={tmp_path / 'none.ckpt'}", f"paths.run={tmp_path}"])
+
+
+def test_resume_refuses_another_group(run, tiny_dataset, tmp_path):
+    with pytest.raises(ConfigError, match="backbone='resnet18'"):
+        call(train.main, "train", [f"resume={run[0]}", "backbone=resnet18", f"paths.run={tmp_path}", "name=x"])
+
+
+KILLER = """
+import os, signal
+import pytorch_lightning as pl
+
+class Killer(pl.Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_run_killed_in_the_middle_of_a_round_ends_with_the_same_weights(tiny_dataset, tmp_path):
+    (tmp_path / "killer.py").write_text(KILLER)
+    arguments = overrides(
+        tiny_dataset, tmp_path, "dataset.workers=1", "callbacks.last.every_n_steps=1", "test=false", "untrained=false",
+        "augmentation=strong", "logger=none",
+    )  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    kill = "+callbacks.killer={_target_:killer.Killer,step:10}"  # 6 steps an epoch, 2 a round: step 9 is the middle of a round
+    undisturbed = start("train", *arguments, f"hydra.run.dir={whole}", cwd=tmp_path)
+    finish(start("train", *arguments, kill, f"hydra.run.dir={killed}", cwd=tmp_path, path=tmp_path), -signal.SIGKILL)
+    finish(undisturbed)
+    state = torch.load(killed / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 9
+    finish(start("train", f"resume={killed}", "+callbacks.killer.step=-1", cwd=tmp_path, path=tmp_path))
+    first, second = weights(whole), weights(killed)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (killed / "results.json").is_file()
+
+
+def test_two_processes_give_the_recalls_of_one(run, tmp_path):
+    folder, _ = run
+    arguments = [
+        f"checkpoint={folder}", "trainer=ddp_cpu", "trainer.enable_progress_bar=false", f"paths.cache={folder / 'cache'}"
+    ]  # fmt: skip
+    finish(start("evaluate", *arguments, f"hydra.run.dir={tmp_path / 'two'}", cwd=tmp_path))
+    one, two = results_of(folder)["evaluations"], results_of(tmp_path / "two")["evaluations"]
+    for split in ("val", "test"):
+        assert one[split]["trained"]["recalls"] == two[split]["trained"]["recalls"]
+        assert one[split]["trained"]["median_error_m"] == two[split]["trained"]["median_error_m"]
+    assert [p.name for p in tmp_path.iterdir()] == ["two"]  # one directory, whatever the number of processes
