@@ -32,7 +32,7 @@ OVERLAP = 1e-3
 STEEPEST = 1e6
 """Slopes are clamped to this: a vertical ray is taken as one that moves a micrometre per metre of height."""
 
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
+compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 class Terrain(NamedTuple):
@@ -59,7 +59,7 @@ class Eye(NamedTuple):
     max_distance: float
 
 
-@_compiled
+@compiled
 def follow(eye: Any, sin_azimuth: float, cos_azimuth: float, path: Any) -> float:
     """Fill ``path`` for one azimuth and return the effective radius along it (Euler's formula)."""
     coefficients = eye.coefficients
@@ -81,7 +81,7 @@ def follow(eye: Any, sin_azimuth: float, cos_azimuth: float, path: Any) -> float
     return 1.0 / (meridional * cos_azimuth * cos_azimuth + transverse * sin_azimuth * sin_azimuth)
 
 
-@_compiled
+@compiled
 def locate(path: Any, s: float) -> tuple[float, float, float, float]:
     """Raster column and row at ground distance s, and their derivatives by s."""
     column = path[4] + s * path[5]
@@ -96,7 +96,7 @@ def locate(path: Any, s: float) -> tuple[float, float, float, float]:
     return column, row, along, down
 
 
-@_compiled
+@compiled
 def horizon(radius: float, height: float, highest: float, slope: float) -> float:
     """Ground distance beyond which a ray of this slope stays above ``highest``; 0 when it is above it everywhere."""
     discriminant = slope * slope + 2.0 * (highest - height) / (radius + highest)
@@ -106,7 +106,7 @@ def horizon(radius: float, height: float, highest: float, slope: float) -> float
     return 0.0 if t <= 0.0 else radius * t * (1.0 + t) + 1.0
 
 
-@_compiled
+@compiled
 def seek(
     terrain: Any, path: Any, radius: float, height: float, slope: float, s: float, end: float, level: int
 ) -> tuple[float, float, float, float, float, float]:
@@ -154,7 +154,7 @@ def seek(
     return np.inf, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
-@_compiled
+@compiled
 def cross_cell(
     elevation: Any, radius: float, height: float, s: float, column: float, row: float, along: float, down: float
 ) -> tuple[float, float, float, float, float, float, float, float, float]:
@@ -188,7 +188,7 @@ def cross_cell(
     return x0, x1, x2, y0, y1, y2, h0, h1, h2
 
 
-@_compiled
+@compiled
 def first_root(q0: float, q1: float, q2: float, length: float) -> float:
     """Smallest u in [0, length] where q0 + q1 u + q2 u^2 reaches zero from below; -1 when there is none."""
     if q0 >= 0.0:
@@ -203,57 +203,16 @@ def first_root(q0: float, q1: float, q2: float, length: float) -> float:
     return u if u <= length else -1.0
 
 
-@_compiled
-def cast_level(terrain: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any) -> None:
-    """Cast a level camera: one march per image column fills its pixels from the bottom to the top.
-
-    Args:
-        terrain: ``Terrain``.
-        eye: ``Eye``.
-        yaw: Heading of the optical axis in radians.
-        right: Offsets of pixel columns from the axis at unit focal length, ``[W]``.
-        up: The same of pixel rows, upward, ``[H]``.
-        out: Tuple of images ``[H, W]``: distance, ground distance, column, row, elevation; preset to their sky values.
-    """
-    distance, ground, hit_column, hit_row, hit_elevation = out
-    path = np.empty(12)
-    for v in range(len(right)):
-        azimuth = yaw + math.atan(right[v])
-        radius = follow(eye, math.sin(azimuth), math.cos(azimuth), path)
-        shrink = 1.0 / math.sqrt(1.0 + right[v] * right[v])
-        w = len(up) - 1
-        s, level = 0.0, 0
-        while w >= 0:
-            slope = up[w] * shrink
-            end = min(eye.max_distance, horizon(radius, eye.height, terrain.highest, slope))
-            s, column, row, along, down, length = seek(terrain, path, radius, eye.height, slope, s, end, level)
-            if s >= end:
-                break
-            x0, x1, x2, y0, y1, y2, h0, h1, h2 = cross_cell(
-                terrain.elevation, radius, eye.height, s, column, row, along, down
-            )
-            while w >= 0:
-                slope = up[w] * shrink
-                u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
-                if not u >= 0.0:
-                    break
-                distance[w, v] = (x0 + u * (x1 + u * x2)) * math.sqrt(1.0 + slope * slope)
-                ground[w, v] = s + u
-                hit_column[w, v] = column + u * along
-                hit_row[w, v] = row + u * down
-                hit_elevation[w, v] = h0 + u * (h1 + u * h2)
-                w -= 1
-            s += length
-            level = 1
-
-
-@_compiled
+@compiled
 def march(
-    terrain: Any, path: Any, radius: float, height: float, slope: float, max_distance: float
+    terrain: Any, path: Any, radius: float, height: float, slope: float, start: float, max_distance: float
 ) -> tuple[float, float, float, float, float]:
-    """First intersection of a ray: its length, ground distance, column, row, elevation; infinite when there is none."""
+    """First intersection of a ray: its length, ground distance, column, row, elevation; infinite when there is none.
+
+    The ray is known to be clear of terrain up to the ground distance ``start``.
+    """
     end = min(max_distance, horizon(radius, height, terrain.highest, slope))
-    s, level = 0.0, 0
+    s, level = start, 0
     while True:
         s, column, row, along, down, length = seek(terrain, path, radius, height, slope, s, end, level)
         if s >= end:
@@ -265,56 +224,3 @@ def march(
             return length, s + u, column + u * along, row + u * down, h0 + u * (h1 + u * h2)
         s += length
         level = 1
-
-
-@_compiled
-def cast_rays(terrain: Any, eye: Any, rays: Any, out: Any) -> None:
-    """Cast one march per ray. ``rays`` are east-north-up ``[H, W, 3]``, ``out`` as in :func:`cast_level`."""
-    distance, ground, hit_column, hit_row, hit_elevation = out
-    path = np.empty(12)
-    for w in range(rays.shape[0]):
-        for v in range(rays.shape[1]):
-            east, north, upward = rays[w, v, 0], rays[w, v, 1], rays[w, v, 2]
-            level_length = max(math.sqrt(east * east + north * north), 1e-12)
-            slope = min(max(upward / level_length, -STEEPEST), STEEPEST)
-            radius = follow(eye, east / level_length, north / level_length, path)
-            length, s, column, row, elevation = march(terrain, path, radius, eye.height, slope, eye.max_distance)
-            if s < np.inf:
-                distance[w, v], ground[w, v] = length, s
-                hit_column[w, v], hit_row[w, v], hit_elevation[w, v] = column, row, elevation
-
-
-@_compiled
-def cast_shade(
-    terrain: Any,
-    eye: Any,
-    azimuth: float,
-    slope: float,
-    lift: float,
-    columns: Any,
-    rows: Any,
-    elevations: Any,
-    out: Any,
-) -> None:
-    """Mark the points from which a ray along one azimuth and slope meets terrain.
-
-    Args:
-        terrain: ``Terrain``.
-        eye: ``Eye``; its linear track and its radius serve for all points.
-        azimuth: Direction of the light in radians.
-        slope: Tangent of its elevation angle.
-        lift: Metres by which points are raised, so that their own facet does not shade them by rounding.
-        columns: Raster columns of the points ``[n]``, NaN for none.
-        rows: Raster rows of the points ``[n]``.
-        elevations: Elevations of the points in metres ``[n]``.
-        out: Boolean ``[n]``, false on entry.
-    """
-    path = np.empty(12)
-    radius = follow(eye, math.sin(azimuth), math.cos(azimuth), path)
-    for power in range(2, 6):
-        path[power] = path[6 + power] = 0.0
-    for k in range(len(columns)):
-        if columns[k] >= 0.0:
-            path[0], path[6] = columns[k], rows[k]
-            _, s, _, _, _ = march(terrain, path, radius, elevations[k] + lift, slope, eye.max_distance)
-            out[k] = s < np.inf

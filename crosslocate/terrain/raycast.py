@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.geo import geodesic_distance, radii_of_curvature
-from crosslocate.terrain import kernels
+from crosslocate.terrain import casting, kernels
 from crosslocate.terrain.camera import Camera
 from crosslocate.terrain.dem import Dem
+from crosslocate.terrain.envelope import ring_distances, sector_count
 from crosslocate.terrain.pyramid import build_pyramid
 from crosslocate.terrain.track import GroundTrack, fit_ground_track
 
@@ -72,6 +73,7 @@ class RayCaster:
         self.dem, self.refraction, self.max_distance = dem, refraction, max_distance
         pyramid = build_pyramid(dem.elevation)
         self.terrain = kernels.Terrain(dem.elevation, pyramid.tops, pyramid.offsets, pyramid.widths, pyramid.highest)
+        self._rings = ring_distances(max_distance)
         self._last_eye: tuple[tuple[float, float], GroundTrack, NDArray[np.float64]] | None = None
 
     def cast(self, camera: Camera) -> Hits:
@@ -84,10 +86,12 @@ class RayCaster:
         eye = self.eye(camera.longitude, camera.latitude, camera.elevation)
         shape = camera.height, camera.width
         images = tuple(np.full(shape, fill, np.float32) for fill in (SKY, SKY, np.nan, np.nan, np.nan))
+        right, up = camera.image_plane()
         if camera.is_level:
-            kernels.cast_level(self.terrain, eye, float(camera.yaw), *camera.image_plane(), images)
+            casting.cast_level(self.terrain, eye, float(camera.yaw), right, up, images)
         else:
-            kernels.cast_rays(self.terrain, eye, camera.ray_directions(), images)
+            envelopes = np.empty((sector_count(camera.focal_length), len(self._rings) - 1))
+            casting.cast_rays(self.terrain, eye, camera.axes(), right, up, self._rings, envelopes, images)
         return Hits(camera, *images)
 
     def eye(self, longitude: float, latitude: float, elevation: float) -> kernels.Eye:

@@ -85,7 +85,7 @@ def test_both_paths_give_the_same_picture(seed):
     by_ray = caster.cast(Camera(*pose, 1e-13, 0.0, 1.0, 100, 80))
     for name in ("distance", "ground_distance", "column", "row", "elevation"):
         one, other = getattr(by_column, name), getattr(by_ray, name)
-        close = np.isclose(one, other, rtol=1e-5, equal_nan=True)
+        close = np.isclose(one, other, rtol=1e-4, equal_nan=True)  # tracks are straight in a cell to 1 mm
         assert close.mean() > 0.9995, name  # rays that touch a ridge may fall on either side of it
 
 
@@ -208,4 +208,4 @@ def test_stepping_over_blocks_changes_nothing(pitch):
         camera = Camera(lon, lat, float(jacksboro().elevation_at(lon, lat)) + 4, yaw, pitch, 0.0, 1.2, 120, 90)
         fast, slow = caster.cast(camera), plodding.cast(camera)
         np.testing.assert_array_equal(fast.sky, slow.sky)
-        np.testing.assert_allclose(fast.ground_distance, slow.ground_distance, rtol=1e-5)
+        np.testing.assert_allclose(fast.ground_distance, slow.ground_distance, rtol=1e-4)
