@@ -52,6 +52,11 @@ class Appearance(NamedTuple):
     jpeg_quality: int
     seed: int
 
+    @property
+    def has_shadows(self) -> bool:
+        """Whether the sun comes through strongly enough to cast a shade that one sees."""
+        return self.sun_light[0] > 0.15
+
 
 class _Season(NamedTuple):
     forest: Colour

@@ -28,11 +28,9 @@ from crosslocate.errors import TerrainError
 from crosslocate.terrain.cameras import CameraTable
 from crosslocate.terrain.files import checksum, refuse_write, write_whole
 from crosslocate.terrain.journal import Checksums, Journal
-from crosslocate.terrain.manifest import FORMAT, MANIFEST, read_manifest, require_same
+from crosslocate.terrain.manifest import FORMAT, MANIFEST, RENDERER, read_manifest, require_same
 from crosslocate.terrain.scene import PRODUCTS, Scene, World, path_templates
 
-RENDERER = 1
-"""Revision of the images: raised whenever the same plan gives other bytes."""
 _WORK = ".render"  # journal and scratch files; gone when the data set is complete
 _LIBRARIES = ("numpy", "numba", "opencv-python-headless", "OpenEXR")
 

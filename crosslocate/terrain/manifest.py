@@ -9,6 +9,8 @@ from crosslocate.errors import TerrainError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+RENDERER = 1
+"""Revision of the images: raised whenever the same plan gives other pictures."""
 
 
 def read_manifest(root: Path) -> dict[str, Any]:

@@ -61,4 +61,4 @@ def _scores(skyline: Floats, reach: Floats) -> Floats:
 
 
 def _azimuths() -> Floats:
-    return np.arange(AZIMUTHS) * (2.0 * np.pi / AZIMUTHS)
+    return np.linspace(0.0, 2.0 * np.pi, AZIMUTHS, endpoint=False)

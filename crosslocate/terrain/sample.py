@@ -4,7 +4,7 @@ from pathlib import Path
 
 from crosslocate.console import say
 from crosslocate.terrain.dem import embedded_dem
-from crosslocate.terrain.manifest import MANIFEST, read_manifest, require_same
+from crosslocate.terrain.manifest import MANIFEST, RENDERER, read_manifest, require_same
 from crosslocate.terrain.specification import Specification
 
 
@@ -23,7 +23,7 @@ def ensure_sample(root: Path | str, specification: Specification | None = None, 
     dem = embedded_dem()
     if (root / MANIFEST).exists():
         rendering = read_manifest(root)["rendering"]
-        wanted = {"dem": dem.fingerprint(), "parameters": specification.parameters()}
+        wanted = {"dem": dem.fingerprint(), "parameters": specification.parameters(), "renderer": RENDERER}
         require_same(root / MANIFEST, {key: rendering.get(key) for key in wanted}, wanted)
         return root
     from crosslocate.terrain.survey import render_survey  # compiled code: imported only when there is work

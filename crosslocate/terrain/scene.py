@@ -10,7 +10,7 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from crosslocate.errors import ConfigError
-from crosslocate.terrain.appearance import draw_appearance
+from crosslocate.terrain.appearance import Appearance, draw_appearance
 from crosslocate.terrain.camera import Camera
 from crosslocate.terrain.files import encode_exr, encode_png
 from crosslocate.terrain.landcover import SEGMENT_COLOURS, segments
@@ -60,6 +60,12 @@ class Scene:
         """Class of the ground at every pixel, [H, W]."""
         return segments(self.world.caster.dem, self.hits)
 
+    def sunlit(self, look: Appearance) -> NDArray[np.bool_]:
+        """Where no other terrain hides the sun, [H, W]; under a closed sky nothing does."""
+        if not look.has_shadows:
+            return np.ones(self.hits.distance.shape, np.bool_)
+        return ~shadowed(self.world.caster, self.hits, look.sun_azimuth, look.sun_elevation)
+
     def encode_depth(self) -> bytes:
         """EXR of the ray lengths."""
         return encode_exr(depth(self.hits), DEPTH_TYPES[self.world.depth_type])
@@ -75,8 +81,7 @@ class Scene:
     def encode_photo(self) -> bytes:
         """JPEG of the simulated photograph; its appearance depends on (seed, name) only."""
         look = draw_appearance(default_rng([self.world.seed, zlib.crc32(self.name.encode())]))
-        shade = shadowed(self.world.caster, self.hits, look.sun_azimuth, look.sun_elevation)
-        image = photo(self.world.relief, self.camera, self.hits, self.segments, ~shade, look)
+        image = photo(self.world.relief, self.camera, self.hits, self.segments, self.sunlit(look), look)
         return encode_jpeg(image, look.jpeg_quality)
 
 
