@@ -70,7 +70,7 @@ def test_triplets_hold_every_view_once_positives_first(readers):
             np.testing.assert_array_equal(batch[key][name], images)
 
 
-@pytest.mark.parametrize("heading", [None, 45.0])
+@pytest.mark.parametrize("heading", [None, 45.0, 0.01])
 def test_negative_mask_is_the_rule_without_the_positives(readers, heading):
     plan = random_plan(readers, seed=1)
     batch = TripletDataset(*readers, NegativeRule(100.0, heading)).__getitems__(plan)
@@ -87,6 +87,7 @@ def test_negative_mask_is_the_rule_without_the_positives(readers, heading):
             assert mask[b, m] == (expected and view != plan[b, 1])
     assert mask.any()
     assert not mask.all()
+    assert not mask[torch.arange(len(plan)), batch["positive"]].any()
 
 
 def test_a_triplet_without_negatives(readers):
