@@ -61,6 +61,7 @@ def test_impossible_numbers_are_refused(key, value, tmp_path):
         ("headings=0", "terrain.headings=0"),
         ("field_of_view=180.0", "terrain.field_of_view=180.0"),
         ("terrain_share=[0.9,0.1]", "terrain.terrain_share"),
+        ("max_distance=100000.0", r"max_distance=100000\.0 .*65000 m with depth_type=half"),
         ("gap=-1.0", r"terrain\.gap=-1\.0"),
         ("poses.pitch=[1.0,0.0,0.0,0.0,0.0]", "poses.pitch"),
     ],

@@ -9,6 +9,7 @@ from crosslocate.errors import ConfigError
 from crosslocate.terrain.poses import PoseDistribution
 
 SPLITS = ("train", "val", "test")
+_HALF_REACH = 65_000.0  # metres; 16-bit floats end at 65,504
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ class Specification:
         low, high = self.terrain_share
         if not 0.0 <= low < high <= 1.0:
             raise ConfigError("terrain.terrain_share", list(self.terrain_share), "two ascending numbers in [0, 1]")
+        if self.depth_type == "half" and self.max_distance > _HALF_REACH:
+            raise ConfigError(
+                "terrain.max_distance",
+                self.max_distance,
+                f"up to {_HALF_REACH:.0f} m with depth_type=half",
+                "Or use float",
+            )
         for name in ("spacing", "gap", "margin"):
             if getattr(self, name) < 0.0:
                 raise ConfigError(f"terrain.{name}", getattr(self, name), "0 metres or more")

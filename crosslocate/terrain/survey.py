@@ -7,11 +7,12 @@ import numpy as np
 
 from crosslocate.terrain.dem import Dem
 from crosslocate.terrain.job import ImageSet, RenderPlan, available_cores, render_dataset
+from crosslocate.terrain.places import Strips, choose_places
 from crosslocate.terrain.raycast import RayCaster
 from crosslocate.terrain.relief import Relief
 from crosslocate.terrain.scene import World
 from crosslocate.terrain.specification import Specification
-from crosslocate.terrain.viewpoints import Strips, choose_places, database_cameras, query_cameras
+from crosslocate.terrain.viewpoints import database_cameras, query_cameras
 
 
 def render_survey(root: Path, dem: Dem, specification: Specification, *, workers: int | None = None) -> dict[str, Any]:

@@ -95,6 +95,12 @@ def test_a_complete_data_set_is_not_touched(sample, complete):
     assert {path: path.stat().st_mtime_ns for path in sample.rglob("*")} == before
 
 
+def test_a_data_set_without_queries_is_one_too(tmp_path):
+    root = ensure_sample(tmp_path / "views", changed(places={"train": 1}, queries_per_place={}), workers=1)
+    assert read_manifest(root)["counts"] == {"database": 3, "queries": 0}
+    assert len(read_catalog(root / "queries.parquet")) == 0
+
+
 def test_threads_do_not_change_a_byte(tmp_path, complete):
     assert tree(ensure_sample(tmp_path / "again", TINY, workers=3)) == complete
 
