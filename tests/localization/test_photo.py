@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import OpenEXR
 import pytest
 from PIL import Image
 
@@ -79,3 +80,10 @@ def test_a_network_of_several_query_images_refuses_a_file(tmp_path):
 
 def test_a_data_set_without_queries_has_none(tmp_path):
     assert read_queries(tmp_path) is None
+
+
+def test_depth_beyond_the_storage_type_is_kept_at_its_largest_value(tmp_path):
+    header = {"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION}
+    OpenEXR.File(header, {"Y": np.full((4, 6), 90_000.0, np.float32)}).write(str(tmp_path / "far.exr"))
+    depth = find_photo(str(tmp_path / "far.exr"), ["depth"], None, None).read((4, 6), None)["depth"]
+    assert (depth == np.finfo(np.float16).max).all()
