@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.geo import geodesic_distance, radii_of_curvature
-from crosslocate.terrain import casting, kernels
+from crosslocate.terrain import kernels
 from crosslocate.terrain.camera import Camera
 from crosslocate.terrain.dem import Dem
 from crosslocate.terrain.envelope import ring_distances, sector_count
@@ -88,10 +88,10 @@ class RayCaster:
         images = tuple(np.full(shape, fill, np.float32) for fill in (SKY, SKY, np.nan, np.nan, np.nan))
         right, up = camera.image_plane()
         if camera.is_level:
-            casting.cast_level(self.terrain, eye, float(camera.yaw), right, up, images)
+            kernels.cast_level(self.terrain, eye, float(camera.yaw), right, up, images)
         else:
             envelopes = np.empty((sector_count(camera.focal_length), len(self._rings) - 1))
-            casting.cast_rays(self.terrain, eye, camera.axes(), right, up, self._rings, envelopes, images)
+            kernels.cast_rays(self.terrain, eye, camera.axes(), right, up, self._rings, envelopes, images)
         return Hits(camera, *images)
 
     def eye(self, longitude: float, latitude: float, elevation: float) -> kernels.Eye:
@@ -102,7 +102,7 @@ class RayCaster:
             curvature = (1.0 - self.refraction) / np.array([float(r) for r in radii_of_curvature(latitude)])
             last = self._last_eye = (longitude, latitude), track, curvature
         _, track, curvature = last
-        return kernels.Eye(track.origin, track.coefficients, curvature, float(elevation), float(self.max_distance))
+        return kernels.Eye(track.origin, track.coefficients, curvature, float(elevation), track.radius)
 
     def _reach(self, longitude: float, latitude: float) -> float:
         """Distance to which tracks are followed: the farthest corner of the model, at most ``max_distance``."""

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslocate.terrain import casting
+from crosslocate.terrain import kernels
 from crosslocate.terrain.raycast import Hits, RayCaster
 
 LIFT = 0.5
@@ -30,5 +30,5 @@ def shadowed(caster: RayCaster, hits: Hits, sun_azimuth: float, sun_elevation: f
     dark = np.zeros(hits.column.shape, np.bool_)
     column, row, elevation = hits.column.ravel(), hits.row.ravel(), hits.elevation.ravel()
     slope = math.tan(sun_elevation)
-    casting.cast_shade(caster.terrain, eye, float(sun_azimuth), slope, LIFT, column, row, elevation, dark.reshape(-1))
+    kernels.cast_shade(caster.terrain, eye, float(sun_azimuth), slope, LIFT, column, row, elevation, dark.reshape(-1))
     return dark

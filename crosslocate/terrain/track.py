@@ -43,11 +43,13 @@ class GroundTrack:
     Attributes:
         origin: Raster coordinates (column, row) of the point.
         coefficients: ``[2, 20]``, for column and row, of the monomials x**i y**j (metres), ordered by i + j, then i.
+        radius: Ground distance in metres to which the fit goes.
         error: Largest departure from exact geodesics at the fitting nodes, in posts.
     """
 
     origin: Floats
     coefficients: Floats
+    radius: float
     error: float
 
     @property
@@ -84,4 +86,4 @@ def fit_ground_track(dem: Dem, longitude: float, latitude: float, radius: float)
             f"{dem.crs}: {error:.3g} posts off, {TOLERANCE_POSTS} allowed; use a smaller max_distance"
         )
     scale = np.array([radius ** -(i + j) for i, j in _POWERS])
-    return GroundTrack(origin, np.ascontiguousarray((unit * scale[:, None]).T), error)
+    return GroundTrack(origin, np.ascontiguousarray((unit * scale[:, None]).T), radius, error)

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from synthetic_terrain import effective_radius, jacksboro_caster
 
 from crosslocate.geo import destination
-from crosslocate.terrain.envelope import clear_until, direction_of, ring_distances, sector_count, sector_of, survey
+from crosslocate.terrain.envelope import ring_distances, sector_count
+from crosslocate.terrain.kernels import clear_until, direction_of, sector_of, survey
 
 
 @settings(deadline=None)  # the first call compiles
