@@ -22,7 +22,7 @@ def render(cfg: Any) -> dict[str, Any]:
 
     root = Path(cfg.output)
     manifest = render_survey(root, build(cfg.terrain.dem), build(cfg.terrain.specification), workers=cfg.workers)
-    say(f"{root}: " + ", ".join(f"{count} {role} views" for role, count in manifest["counts"].items()))
+    say(f"{root}: " + " and ".join(f"{count} views of the {role}" for role, count in manifest["counts"].items()))
     if cfg.sheet:
         say(f"{contact_sheet(root, root / 'contact_sheet.png', count=cfg.sheet)}: photographs beside their views")
     return manifest

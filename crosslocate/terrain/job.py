@@ -69,7 +69,9 @@ class RenderPlan:
 
 def available_cores() -> int:
     """Number of cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def render_dataset(root: Path, world: World, plan: RenderPlan, *, workers: int | None = None) -> dict[str, Any]:

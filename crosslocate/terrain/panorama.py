@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 AZIMUTHS = 48
 _DISTANCES = np.geomspace(40.0, 20_000.0, 36)
 _DROP = (1.0 - 0.13) / (2.0 * 6.371e6)  # curvature with refraction: metres per square metre
+_MOST_RELIEF = 5.0  # degrees
 _BLOCK = 4096
 
 
@@ -44,7 +45,7 @@ def view_scores(dem: Dem, longitude: Floats, latitude: Floats, elevation: Floats
 
     The standard deviation of the skyline within 60 degrees, in degrees, mean over twelve headings; plus half the share
     of directions in which the skyline is at least 4 km away (in proportion below). Flat horizons look alike everywhere;
-    hills and valleys are what a photograph can be recognised by.
+    hills and valleys are what a photograph can be recognised by. Beyond five degrees it is the wall before one's eyes.
     """
     scores = [
         _scores(*skylines(dem, longitude[k : k + _BLOCK], latitude[k : k + _BLOCK], elevation[k : k + _BLOCK]))
@@ -57,7 +58,7 @@ def _scores(skyline: Floats, reach: Floats) -> Floats:
     window = AZIMUTHS // 6 + 1
     views = np.stack([np.roll(skyline, -start, axis=1)[:, :window] for start in range(0, AZIMUTHS, AZIMUTHS // 12)])
     relief = np.degrees(views.std(axis=2).mean(axis=0))
-    return np.asarray(relief + 0.5 * np.minimum(reach / 4000.0, 1.0).mean(axis=1), np.float64)
+    return np.asarray(np.minimum(relief, _MOST_RELIEF) + 0.5 * np.minimum(reach / 4000.0, 1.0).mean(axis=1), np.float64)
 
 
 def _azimuths() -> Floats:
