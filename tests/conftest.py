@@ -125,6 +125,7 @@ def make_datamodule(tiny_dataset, tmp_path):
             "database": LogDepth(),
             "query_augmentation": NoAugmentation(),
             "database_augmentation": NoAugmentation(),
+            "mirror": 0.0,
             "size": (HEIGHT, WIDTH),
             "match_fov": None,
             "positive_distance": 20.0,

@@ -37,6 +37,7 @@ class RetrievalDataModule(pl.LightningDataModule):
         database: Composition of database views.
         query_augmentation: For queries in training.
         database_augmentation: For views in training.
+        mirror: Share of training batches that are mirrored, see `InputPipeline`.
         size: (height, width) of network inputs in pixels.
         match_fov: Degrees; scale queries so that their pixels cover the same angle as those of a view of this
             horizontal field of view. None: queries are resized as they are.
@@ -66,6 +67,7 @@ class RetrievalDataModule(pl.LightningDataModule):
         database: Composition,
         query_augmentation: Augmentation,
         database_augmentation: Augmentation,
+        mirror: float,
         size: Sequence[int],
         match_fov: float | None,
         positive_distance: float,
@@ -88,13 +90,14 @@ class RetrievalDataModule(pl.LightningDataModule):
         _require(workers >= 0, "workers", workers, "an integer of at least 0")
         _require(len(size) == 2 and min(size) >= 1, "size", list(size), "[height, width] in pixels, each at least 1")
         _require(match_fov is None or 0 < match_fov < 180, "match_fov", match_fov, "null, or between 0 and 180 degrees")
+        _require(0.0 <= mirror <= 1.0, "mirror", mirror, "a share from 0 to 1")
         limit = f"at most negative_distance={negative_distance:g}, beyond which every view is a negative"
         _require(negative_rule.distance <= negative_distance, "negative_rule.distance", negative_rule.distance, limit)
         self.root, self.size, self.match_fov = Path(root), (int(size[0]), int(size[1])), match_fov
         self.cache = None if cache is None else Path(cache)
         self.negative_rule, self.planner = negative_rule, None
         self.batch_size, self.extraction_batch_size, self.workers = batch_size, extraction_batch_size, workers
-        self.pipeline = InputPipeline(query, database, query_augmentation, database_augmentation, seed)
+        self.pipeline = InputPipeline(query, database, query_augmentation, database_augmentation, seed, mirror)
         self._relate = partial(
             relate,
             positive_distance=positive_distance,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from crosslocate.data.augmentation import Augmentation, generator_for
@@ -19,6 +20,8 @@ class InputPipeline:
         query_augmentation: For queries of training batches.
         database_augmentation: For views of training batches.
         seed: Seed of every draw of the augmentations.
+        mirror: Share of training batches that are mirrored, left for right, queries and views together: a mirrored
+            landscape is a landscape too, so this doubles the places that training sees.
     """
 
     def __init__(
@@ -28,10 +31,11 @@ class InputPipeline:
         query_augmentation: Augmentation,
         database_augmentation: Augmentation,
         seed: int,
+        mirror: float,
     ) -> None:
         self.compositions = {"query": query, "database": database}
         self.augmentations = {"query": query_augmentation, "database": database_augmentation}
-        self.seed = seed
+        self.seed, self.mirror = seed, mirror
 
     def __call__(self, batch: Batch) -> Batch:
         """Compose a batch of `ViewDataset` or of `TripletDataset` (which is augmented); the rest of it is passed on.
@@ -40,7 +44,10 @@ class InputPipeline:
         """
         if "images" in batch:
             return {**batch, "images": self.inputs(batch["role"], batch["images"])}
-        roles = {role: self._train(role, batch[role], batch["stamp"].tolist()) for role in ("query", "database")}
+        stamp = batch["stamp"].tolist()
+        mirrored = np.random.default_rng([self.seed, *stamp]).random() < self.mirror
+        turned = mirror_images if mirrored else dict
+        roles = {role: self._train(role, turned(batch[role]), stamp) for role in ("query", "database")}
         return {**batch, **roles}
 
     def inputs(self, role: str, images: Images) -> Tensor:
@@ -51,3 +58,8 @@ class InputPipeline:
         device = next(iter(images.values())).device
         generator = generator_for(self.seed, (*stamp, int(role == "query")), device)
         return self.inputs(role, self.augmentations[role].augment(images, generator))
+
+
+def mirror_images(images: Images) -> dict[str, Tensor]:
+    """Raw images [n, H, W] or [n, H, W, 3], left for right."""
+    return {name: pixels.flip(2) for name, pixels in images.items()}

@@ -122,13 +122,32 @@ def test_pipeline_decides_by_seed_and_stamp(make_datamodule):
     batch = dataset.__getitems__([[0, 0, 12], [3, 12, 0]])
 
     def query(seed, stamp):
-        pipeline = InputPipeline(Rgb(), LogDepth(), LIGHT, NoAugmentation(), seed)
+        pipeline = InputPipeline(Rgb(), LogDepth(), LIGHT, NoAugmentation(), seed, 0.0)
         return pipeline({**batch, "stamp": torch.tensor(stamp)})["query"]
 
     first = query(0, [1, 2, 3])
     assert torch.equal(first, query(0, [1, 2, 3]))
     for other in (query(1, [1, 2, 3]), query(0, [2, 2, 3]), query(0, [1, 3, 3]), query(0, [1, 2, 4])):
         assert not torch.equal(first, other)
+
+
+def test_mirrored_batches_turn_queries_and_views_together(make_datamodule):
+    module = make_datamodule()
+    dataset = TripletDataset(module.train.query_reader, module.train.database_reader, module.negative_rule)
+    batch = dataset.__getitems__([[0, 0, 12], [3, 12, 0]])
+
+    def inputs(mirror, position):
+        pipeline = InputPipeline(Rgb(), LogDepth(), NoAugmentation(), NoAugmentation(), 0, mirror)
+        made = pipeline({**batch, "stamp": torch.tensor([0, 0, position])})
+        return made["query"], made["database"]
+
+    plain, always = inputs(0.0, 0), inputs(1.0, 0)
+    for straight, turned in zip(plain, always, strict=True):
+        assert not torch.equal(straight, turned)
+        assert torch.equal(straight.flip(3), turned)
+    mirrored = [torch.equal(inputs(0.5, k)[0], always[0]) for k in range(40)]
+    assert 8 < sum(mirrored) < 32
+    assert all(torch.equal(inputs(0.5, k)[1], (always if m else plain)[1]) for k, m in enumerate(mirrored))
 
 
 def test_match_fov_touches_queries_only(make_datamodule):
