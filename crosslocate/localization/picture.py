@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from crosslocate.data.catalog import Catalog
 from crosslocate.data.images import Image, decode
 from crosslocate.localization.answer import Answer, Candidate
-from crosslocate.localization.relief_map import BEST, INK, OTHER, PAPER, TRUTH, draw_map, window_around
+from crosslocate.localization.relief_map import BEST, INK, OTHER, PAPER, TRUTH, draw_map
 from crosslocate.localization.report import heading_text, metres_text
+from crosslocate.localization.window import window_around
 from crosslocate.terrain.dem import Dem
 
 PANELS = 5

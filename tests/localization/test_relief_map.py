@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from crosslocate.errors import TerrainError
 from crosslocate.geo import destination, geodesic_distance
 from crosslocate.localization.relief_map import (
-    Window,
     find_terrain,
     post_spacing,
     relief_image,
     round_length,
-    window_around,
 )
+from crosslocate.localization.window import Window, window_around
 from crosslocate.terrain.dem import Dem, embedded_dem
 
 degrees = st.floats(-60.0, 60.0)
