@@ -1,0 +1,95 @@
+"""Every command in README.md runs, in its order, made small by further overrides."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from running import TINY, finish, start
+
+README = Path(__file__).parents[1] / "README.md"
+RUN = "outputs/train/2026-01-31_12-00-00"
+MAKE = {"make demo", "make test"}
+SMALL_TERRAIN = [
+    "terrain.specification.places={train:4,val:2,test:2}", "terrain.specification.queries_per_place={train:2,val:1,test:1}",
+    "terrain.specification.width=32", "terrain.specification.height=24", "terrain.specification.margin=500",
+    "terrain.specification.headings=4", "terrain.specification.gap=300", "terrain.specification.max_distance=8000",
+]  # fmt: skip
+
+
+def commands() -> list[str]:
+    """Lines of the bash blocks, without comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(), re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.strip().splitlines()]
+
+
+def small(command: str, tiny: Path) -> list[str]:
+    """Arguments of a command, with what makes it small in front of or behind its own."""
+    program, flag, module, *own = shlex.split(command)
+    assert (program, flag) == ("python", "-m")
+    name = module.removeprefix("crosslocate.")
+    if name == "train" and not any(a.startswith(("--", "resume=")) for a in own):
+        kept = [a for a in TINY if not (a.startswith("experiment=") and any(o.startswith("experiment=") for o in own))]
+        large = any(a.startswith("backbone=") for a in own)
+        kept = [a for a in kept if not (large and a.startswith("backbone."))] + ["backbone.weights=none"] * large
+        if "dataset=custom" in own:
+            kept = [a for a in kept if a != "dataset=custom"]
+        else:
+            kept.append(f"dataset.root={tiny}")
+        own = [*own, *(a for a in kept if "max_epochs" not in a), "trainer.max_epochs=1", "untrained=false"]
+    if name == "render":
+        own += SMALL_TERRAIN
+    if name == "evaluate":
+        own += ["trainer=cpu", "trainer.enable_progress_bar=false"]
+    return [name, *own]
+
+
+def write_terrain(path: Path) -> None:
+    """Hills of a few hundred metres, 25 by 8 km in posts of 100 m, as a GeoTIFF in UTM 32N."""
+    rows, columns = np.mgrid[0:80, 0:250]
+    heights = 900 + 250 * np.sin(columns / 9.0) * np.cos(rows / 7.0) + 120 * np.sin(columns / 4.0 + rows / 5.0)
+    profile = {"driver": "GTiff", "height": 80, "width": 250, "count": 1, "dtype": "float32", "crs": "EPSG:32632"}
+    with rasterio.open(path, "w", transform=rasterio.Affine(100, 0, 350_000, 0, -100, 5_100_000), **profile) as raster:
+        raster.write(heights.astype(np.float32), 1)
+
+
+def test_the_readme_says_what_to_run():
+    found = commands()
+    assert found[:2] == sorted(MAKE)
+    assert len(found) >= 10
+
+
+def test_every_command_runs(tiny_dataset, tmp_path):
+    write_terrain(tmp_path / "dem.tif")
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((48, 64, 3), 128, np.uint8))
+    for command in commands():
+        if command in MAKE:
+            continue
+        if RUN in command and not (tmp_path / RUN).exists():
+            shutil.copytree(newest_run(tmp_path), tmp_path / RUN)
+        name, *arguments = small(command, tiny_dataset)
+        print(command, "->", finish(start(name, *arguments, cwd=tmp_path))[-200:])
+    answer = next(tmp_path.glob("outputs/localize/*/answer.json"))
+    assert answer.with_suffix(".png").is_file()
+    assert (tmp_path / "data/my_region/contact_sheet.png").is_file()
+
+
+def newest_run(folder: Path) -> Path:
+    """The folder of the last single training below ``folder``."""
+    return max((p.parent for p in folder.glob("outputs/train/*/results.json")), key=lambda p: p.stat().st_mtime)
+
+
+@pytest.mark.slow
+def test_the_demo_runs(tmp_path):
+    demo = README.parent / "scripts" / "demo.py"
+    arguments = ["--folder", str(tmp_path / "demo"), "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+    done = subprocess.run([sys.executable, str(demo), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "recall@10" in done.stdout
+    assert (tmp_path / "demo" / "localize" / "answer.png").is_file()
