@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress of long work, tables, and plain messages (rich, imported at first use)."""
+"""What a person sees in the terminal: progress of long work, tables and messages (rich, imported at first use)."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -35,8 +35,21 @@ def track(iterable: Iterable[T], description: str, total: int | None = None, *, 
     if not visible or not console().is_terminal:
         yield from iterable
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console(), transient=True) as progress:
         yield from progress.track(iterable, total=total, description=description)

@@ -30,7 +30,9 @@ def wgs84() -> "Geod":
     return Geod(ellps="WGS84")
 
 
-def geodesic_distance(longitude: ArrayLike, latitude: ArrayLike, to_longitude: ArrayLike, to_latitude: ArrayLike) -> Floats:
+def geodesic_distance(
+    longitude: ArrayLike, latitude: ArrayLike, to_longitude: ArrayLike, to_latitude: ArrayLike
+) -> Floats:
     """Geodesic distance in metres between positions given in degrees; arguments broadcast."""
     lon1, lat1, lon2, lat2 = np.broadcast_arrays(
         *(np.asarray(a, np.float64) for a in (longitude, latitude, to_longitude, to_latitude))
@@ -39,7 +41,9 @@ def geodesic_distance(longitude: ArrayLike, latitude: ArrayLike, to_longitude: A
     return np.asarray(metres, np.float64).reshape(lon1.shape)
 
 
-def destination(longitude: ArrayLike, latitude: ArrayLike, heading: ArrayLike, distance: ArrayLike) -> tuple[Floats, Floats]:
+def destination(
+    longitude: ArrayLike, latitude: ArrayLike, heading: ArrayLike, distance: ArrayLike
+) -> tuple[Floats, Floats]:
     """Longitude and latitude (degrees) reached by going ``distance`` metres along ``heading`` (radians)."""
     lon, lat, azimuth, metres = np.broadcast_arrays(
         *(np.asarray(a, np.float64) for a in (longitude, latitude, np.degrees(heading), distance))
@@ -80,7 +84,8 @@ def wrap_heading(heading: ArrayLike) -> Floats:
 def heading_difference(a: ArrayLike, b: ArrayLike) -> Floats:
     """Smallest angle between two headings in radians, in [0, pi]; arguments broadcast.
 
-    Computed as ``min(|a - b|, 2 pi - |a - b|)`` on wrapped headings, in that form: exact ties at a threshold depend on it.
+    Computed as ``min(|a - b|, 2 pi - |a - b|)`` on wrapped headings, in that form: exact ties at a threshold depend on
+    it.
     """
     apart = np.abs(wrap_heading(a) - wrap_heading(b))
     return np.minimum(apart, TWO_PI - apart)

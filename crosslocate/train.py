@@ -51,7 +51,11 @@ def main(cfg: "DictConfig") -> float:
     if trainer.is_global_zero:
         named = {"trained": trained, "untrained": untrained}
         evaluations = {s: {name: found[s] for name, found in named.items() if found} for s in splits}
-        write_report(folder, evaluations, {"objective": {recall.objective: objective}, "checkpoint": str(best), "history": history})
+        write_report(
+            folder,
+            evaluations,
+            {"objective": {recall.objective: objective}, "checkpoint": str(best), "history": history},
+        )
         plot_training(folder, history, recall.criteria)
     return objective
 

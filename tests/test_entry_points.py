@@ -28,7 +28,9 @@ def test_help_and_config_answer_without_importing_torch(name, flag, tmp_path):
         "heavy = {'torch', 'pytorch_lightning', 'numba', 'matplotlib', 'cv2', 'pyarrow'} & set(sys.modules)\n"
         "print('HEAVY', json.dumps(sorted(heavy)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.rsplit("HEAVY", 1)[1]) == []
     assert ("paths:" in done.stdout) or ("Override anything" in done.stdout)

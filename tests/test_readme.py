@@ -17,7 +17,8 @@ README = Path(__file__).parents[1] / "README.md"
 RUN = "outputs/train/2026-01-31_12-00-00"
 MAKE = {"make demo", "make test"}
 SMALL_TERRAIN = [
-    "terrain.specification.places={train:4,val:2,test:2}", "terrain.specification.queries_per_place={train:2,val:1,test:1}",
+    "terrain.specification.places={train:4,val:2,test:2}",
+    "terrain.specification.queries_per_place={train:2,val:1,test:1}",
     "terrain.specification.width=32", "terrain.specification.height=24", "terrain.specification.margin=500",
     "terrain.specification.headings=4", "terrain.specification.gap=300", "terrain.specification.max_distance=8000",
 ]  # fmt: skip
@@ -89,7 +90,9 @@ def newest_run(folder: Path) -> Path:
 def test_the_demo_runs(tmp_path):
     demo = README.parent / "scripts" / "demo.py"
     arguments = ["--folder", str(tmp_path / "demo"), "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
-    done = subprocess.run([sys.executable, str(demo), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(demo), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "recall@10" in done.stdout
     assert (tmp_path / "demo" / "localize" / "answer.png").is_file()

@@ -16,7 +16,9 @@ from crosslocate.errors import CheckpointError, ConfigError
 def run(tiny_dataset, tmp_path_factory):
     """Folder and objective of one training."""
     folder = tmp_path_factory.mktemp("run")
-    objective = call(train.main, "train", overrides(tiny_dataset, folder, f"paths.run={folder}", "name=run", "mining.negatives=2"))
+    objective = call(
+        train.main, "train", overrides(tiny_dataset, folder, f"paths.run={folder}", "name=run", "mining.negatives=2")
+    )
     return folder, objective
 
 
@@ -118,7 +120,8 @@ def test_a_run_killed_in_the_middle_of_a_round_ends_with_the_same_weights(tiny_d
         "augmentation=strong", "logger=none",
     )  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    kill = "+callbacks.killer={_target_:killer.Killer,step:10}"  # 6 steps an epoch, 2 a round: step 9 is the middle of a round
+    # 6 steps an epoch, 2 a round: step 9 is the middle of a round
+    kill = "+callbacks.killer={_target_:killer.Killer,step:10}"
     undisturbed = start("train", *arguments, f"hydra.run.dir={whole}", cwd=tmp_path)
     finish(start("train", *arguments, kill, f"hydra.run.dir={killed}", cwd=tmp_path, path=tmp_path), -signal.SIGKILL)
     finish(undisturbed)
@@ -133,10 +136,9 @@ def test_a_run_killed_in_the_middle_of_a_round_ends_with_the_same_weights(tiny_d
 
 def test_two_processes_give_the_recalls_of_one(run, tmp_path):
     folder, _ = run
-    arguments = [
-        f"checkpoint={folder}", "trainer=ddp_cpu", "trainer.enable_progress_bar=false", f"paths.cache={folder / 'cache'}"
-    ]  # fmt: skip
-    finish(start("evaluate", *arguments, f"hydra.run.dir={tmp_path / 'two'}", cwd=tmp_path))
+    arguments = [f"checkpoint={folder}", "trainer=ddp_cpu", "trainer.enable_progress_bar=false"]
+    folders = [f"paths.cache={folder / 'cache'}", f"hydra.run.dir={tmp_path / 'two'}"]
+    finish(start("evaluate", *arguments, *folders, cwd=tmp_path))
     one, two = results_of(folder)["evaluations"], results_of(tmp_path / "two")["evaluations"]
     for split in ("val", "test"):
         assert one[split]["trained"]["recalls"] == two[split]["trained"]["recalls"]

@@ -22,8 +22,8 @@ def conf_dir() -> Path:
 def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[Task], Callable[[], None]]:
     """Make ``python -m crosslocate.<name>`` out of a task.
 
-    The task receives a config composed from ``conf/<config_name>.yaml`` that has passed ``validate``; what it returns is
-    the job's objective for sweepers. An error that a user can act on is printed without a traceback and ends the
+    The task receives a config composed from ``conf/<config_name>.yaml`` that has passed ``validate``; what it returns
+    is the job's objective for sweepers. An error that a user can act on is printed without a traceback and ends the
     process with status 1; under ``-m`` it fails that job.
 
     Args:

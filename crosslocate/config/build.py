@@ -28,4 +28,6 @@ def build(node: Any, *args: Any, **kwargs: Any) -> Any:
             raise cause from None
         where = getattr(node, "_get_full_key", lambda _: "")(None) or "config"
         target = node.get("_target_", None) if hasattr(node, "get") else None
-        raise ConfigError(f"{where}._target_", target, f"a target that can be built with the arguments given ({error})") from error
+        raise ConfigError(
+            f"{where}._target_", target, f"a target that can be built with the arguments given ({error})"
+        ) from error

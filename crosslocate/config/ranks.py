@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -41,7 +42,7 @@ def _point_ranks_at_this_job() -> None:
 
     hydra = HydraConfig.get()
     sys.argv = [sys.argv[0], *hydra.overrides.task]
-    node = HydraConfig.instance().cfg
+    node: Any = HydraConfig.instance().cfg
     if node is not None:
         with read_write(node.hydra.run), open_dict(node.hydra.run):
             node.hydra.run.dir = hydra.runtime.output_dir

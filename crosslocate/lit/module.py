@@ -60,8 +60,12 @@ class RetrievalModule(pl.LightningModule):
         )
         if not torch.isfinite(loss.detach()):
             rows = batch["query_rows"].tolist()
-            raise CrossLocateError(f"the loss is {float(loss.detach())} on query rows {rows}; lower optimizer.lr or look at these images")
-        self.log("train/loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch["query"]))
+            raise CrossLocateError(
+                f"the loss is {float(loss.detach())} on query rows {rows}; lower optimizer.lr or look at these images"
+            )
+        self.log(
+            "train/loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(batch["query"])
+        )
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:

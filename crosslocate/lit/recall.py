@@ -1,4 +1,3 @@
-# ruff: noqa: ARG002 - hooks have the signatures of Lightning
 """Recall@N in validation and test: one shared store of descriptors, a slice of the queries for every process."""
 
 import logging

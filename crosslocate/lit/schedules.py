@@ -8,11 +8,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
     """The base learning rate throughout."""
-    return LambdaLR(optimizer, lambda step: 1.0)
+    return LambdaLR(optimizer, lambda _: 1.0)
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int, final_fraction: float) -> LambdaLR:
-    """A linear rise over ``warmup_steps``, then half a cosine down to ``final_fraction`` of the base (SGDR, Loshchilov 2017).
+    """A linear rise over ``warmup_steps``, then half a cosine down to ``final_fraction`` of the base.
+
+    The schedule of SGDR without restarts (Loshchilov and Hutter, 2017).
 
     Args:
         optimizer: What to schedule.

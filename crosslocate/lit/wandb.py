@@ -37,7 +37,7 @@ def has_account() -> bool:
 
 @contextmanager
 def finished_runs() -> Iterator[None]:
-    """Finish the wandb run that was begun inside, with the right exit code; the next job then begins a run of its own."""
+    """Finish the wandb run begun inside, with the right exit code; the next job then begins a run of its own."""
     code = 1
     try:
         yield

@@ -55,7 +55,7 @@ class MiningCallback(pl.Callback):
             raise ConfigError(
                 "mining.queries_per_round",
                 self.queries_per_round,
-                f"a size whose smallest round ({smallest} queries here) gives every one of {trainer.world_size} processes a query",
+                f"a size whose smallest round gives each of {trainer.world_size} processes a query; here it has {smallest}",
             )
         self._extractor = RoundExtractor(trainer, pl_module, datamodule)
         datamodule.planner = self

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from crosslocate.data.dataset import ViewDataset
+from crosslocate.data.dataset import ViewDataset, whole_batch
 from crosslocate.data.reader import ImageReader
 from crosslocate.mining.descriptors import RowDescriptors, Rows
 from crosslocate.retrieval.extract import extract
@@ -60,7 +60,7 @@ class RoundExtractor:
         loader: DataLoader[Any] = DataLoader(
             ViewDataset(reader),
             batch_sampler=sampler,
-            collate_fn=_whole_batch,
+            collate_fn=whole_batch,
             num_workers=datamodule.workers,
             persistent_workers=datamodule.workers > 0,
             generator=torch.Generator().manual_seed(0),
@@ -120,7 +120,3 @@ def _at_positions(loader: DataLoader[Any], rank: int, world_size: int) -> Iterat
         count = len(batch["rows"])
         yield {**batch, "positions": rank + world_size * torch.arange(seen, seen + count)}
         seen += count
-
-
-def _whole_batch(batch: Any) -> Any:
-    return batch

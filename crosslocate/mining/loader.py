@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from crosslocate.data.dataset import whole_batch
 from crosslocate.mining.plan import Plan
 
 Batch = dict[str, Any]
@@ -82,7 +83,7 @@ class RoundLoader:
         self._inner: DataLoader[Batch] = DataLoader(
             dataset,
             batch_sampler=self._sampler,
-            collate_fn=_whole_batch,
+            collate_fn=whole_batch,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
@@ -140,7 +141,3 @@ class RoundLoader:
         plan = state["plan"]
         self._plan = None if plan is None else np.asarray(plan.numpy(), np.int32)
         self._resumed = self._round < len(self._planner.round_sizes())
-
-
-def _whole_batch(batch: Batch) -> Batch:
-    return batch

@@ -61,7 +61,9 @@ class Miner:
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work together."""
         if not 0 <= self.local_negatives <= self.negatives:
-            raise ConfigError("mining.local_negatives", self.local_negatives, f"0 to mining.negatives ({self.negatives})")
+            raise ConfigError(
+                "mining.local_negatives", self.local_negatives, f"0 to mining.negatives ({self.negatives})"
+            )
 
     def candidates(self, database_size: int, rng: np.random.Generator) -> Rows:
         """A sample of database rows without repetition, ascending."""
@@ -91,7 +93,9 @@ class Miner:
             database_descriptors: Descriptors of at least ``pool`` and the positives of ``queries``; likewise.
         """
         parts = [
-            self._mine_chunk(queries[i : i + QUERIES_PER_CHUNK], pool, relations, rule, rng, query_descriptors, database_descriptors)
+            self._mine_chunk(
+                queries[i : i + QUERIES_PER_CHUNK], pool, relations, rule, rng, query_descriptors, database_descriptors
+            )
             for i in range(0, len(queries), QUERIES_PER_CHUNK)
         ]
         plan = np.concatenate([p.plan for p in parts]) if parts else np.zeros((0, 2 + self.negatives), np.int32)
@@ -188,7 +192,7 @@ def draw_one(relation: Csr, queries: Rows, rng: np.random.Generator) -> Rows:
 
 
 def draw_local(nonnegatives: Csr, queries: Rows, rule: PairRule, count: int, rng: np.random.Generator) -> Rows:
-    """Up to ``count`` views near each query that the rule allows as negatives, drawn without repetition; -1 fills up."""
+    """Up to ``count`` views near each query that the rule allows, drawn without repetition; -1 fills up."""
     drawn = np.full((len(queries), count), NO_VIEW, np.int64)
     if count == 0:
         return drawn
@@ -204,7 +208,7 @@ def draw_local(nonnegatives: Csr, queries: Rows, rule: PairRule, count: int, rng
 
 
 def flatten(relation: Csr, queries: Rows) -> tuple[Rows, Rows]:
-    """All related rows of ``queries``: (position in ``queries``, related row), both of shape [total], grouped by query."""
+    """All related rows: (position in ``queries``, related row), both of shape [total], grouped by query."""
     starts = relation.indptr[queries].astype(np.int64)
     counts = (relation.indptr[queries + 1] - relation.indptr[queries]).astype(np.int64)
     owners = np.repeat(np.arange(len(queries)), counts)

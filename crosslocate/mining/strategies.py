@@ -38,7 +38,7 @@ class Strategy(Protocol):
 
 
 def nearest(distances: Distances, count: int) -> Columns:
-    """Columns of the ``count`` smallest finite distances of each row, ascending; ties by column; -1 where none are left."""
+    """Columns of each row's ``count`` smallest finite distances, ascending; ties by column; -1 where none are left."""
     rows, columns = distances.shape
     width = min(count, columns)
     chosen = np.full((rows, count), NO_VIEW, np.int64)

@@ -12,7 +12,9 @@ from crosslocate.errors import ConfigError
 
 BASES = {"base"}
 GROUPS = sorted(
-    p.name for p in conf_dir().iterdir() if p.is_dir() and p.name not in ("tensor", "terrain", "experiment", "sweep", "debug")
+    p.name
+    for p in conf_dir().iterdir()
+    if p.is_dir() and p.name not in ("tensor", "terrain", "experiment", "sweep", "debug")
 )
 
 
@@ -77,6 +79,8 @@ def test_build_names_key_and_target_of_what_cannot_be_built():
 
 
 def test_build_passes_the_targets_own_error_on():
-    cfg = OmegaConf.create({"loss": {"_target_": "crosslocate.models.losses.TripletLoss", "margin": 0.1, "distance": "l1"}})
+    cfg = OmegaConf.create(
+        {"loss": {"_target_": "crosslocate.models.losses.TripletLoss", "margin": 0.1, "distance": "l1"}}
+    )
     with pytest.raises(ConfigError, match=r"loss\.distance='l1'"):
         build(cfg.loss)

@@ -1,4 +1,4 @@
-"""A small evaluation, run by test_recall_callback.py in this process or as a script in several: `recall_run.py FOLDER RANKS`."""
+"""A small evaluation, run by test_recall_callback.py in this process, or in several: `recall_run.py FOLDER RANKS`."""
 
 import json
 import sys

@@ -82,7 +82,16 @@ def test_plans_are_made_when_their_round_begins_and_rounds_are_exact(undisturbed
     loader = fit(module, tmp_path, workers=2)
     assert loader._planner.calls == [(e, r) for e in range(EPOCHS) for r in range(3)]
     assert len(loader) == 3 + 3 + 2
-    assert [stamp for _, _, stamp in module.seen[:8]] == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 1, 0], [0, 1, 1], [0, 1, 2], [0, 2, 0], [0, 2, 1]]
+    assert [stamp for _, _, stamp in module.seen[:8]] == [
+        [0, 0, 0],
+        [0, 0, 1],
+        [0, 0, 2],
+        [0, 1, 0],
+        [0, 1, 1],
+        [0, 1, 2],
+        [0, 2, 0],
+        [0, 2, 1],
+    ]
     for epoch, rows, stamp in module.seen:
         assert [row[1:3] for row in rows] == [[epoch, stamp[1]]] * 2
         assert [row[3] for row in rows] == [2 * stamp[2], 2 * stamp[2] + 1]

@@ -30,7 +30,10 @@ class World:
 
     def rule(self, queries, views):
         queries, views = np.broadcast_arrays(queries, views)
-        flags = [v not in self.near[q] or (v % 2 == 0 and v not in self.positives[q]) for q, v in zip(queries.flat, views.flat)]
+        flags = [
+            v not in self.near[q] or (v % 2 == 0 and v not in self.positives[q])
+            for q, v in zip(queries.flat, views.flat, strict=True)
+        ]
         return np.array(flags, bool).reshape(queries.shape)
 
     def lookups(self):
@@ -84,7 +87,9 @@ def test_without_descriptors_positives_and_negatives_are_drawn():
 
 
 def test_a_database_smaller_than_the_sample_is_used_whole():
-    np.testing.assert_array_equal(Miner(HardestNegatives(), 1, 50, 0, 0.2).candidates(7, np.random.default_rng(0)), range(7))
+    np.testing.assert_array_equal(
+        Miner(HardestNegatives(), 1, 50, 0, 0.2).candidates(7, np.random.default_rng(0)), range(7)
+    )
 
 
 def test_sample_is_sorted_distinct_and_drawn():
@@ -111,7 +116,7 @@ def test_report_counts_violations():
     world = World()
     mined = mine(world, Miner(HardestNegatives(), 1, VIEWS, 0, 1e6))
     assert mined.violating == 1.0
-    assert 0 < mined.hardest
+    assert mined.hardest > 0
     assert mined.positive > 0
 
 
