@@ -26,7 +26,8 @@ class Specification:
         database_modalities: What is rendered of the database views.
         query_modalities: What is rendered of the queries.
         poses: How the query cameras are held, and how high the places are above the ground.
-        terrain_share: Smallest and largest share of a query picture that the terrain may cover.
+        terrain_share: Smallest and largest share of a query picture that the terrain may cover. The default holds the
+            middle 90 % of 1,974 real CrossLocate cameras around Mont Blanc (5, 50 and 95 %: 0.47, 0.71 and 0.95).
         spacing: Smallest distance between two places in metres.
         gap: Width of the empty strip of land between two splits in metres.
         margin: Distance of places from the edge of the elevation model in metres.
@@ -45,7 +46,7 @@ class Specification:
     database_modalities: tuple[str, ...] = ("depth", "silhouettes", "segments")
     query_modalities: tuple[str, ...] = ("photo", "depth")
     poses: PoseDistribution = field(default_factory=PoseDistribution)
-    terrain_share: tuple[float, float] = (0.12, 0.94)
+    terrain_share: tuple[float, float] = (0.45, 0.95)
     spacing: float = 150.0
     gap: float = 1000.0
     margin: float = 1200.0

@@ -45,8 +45,9 @@ def query_cameras(
     """Cameras of simulated photographs: poses as people hold cameras, at the places' own positions.
 
     Nobody photographs bare sky, or nothing but the ground at his feet: yaw, pitch and roll are drawn again (up to 40
-    times) until the terrain covers a share of the picture within ``terrain_share``. This narrows the pitch of long
-    lenses; the fields of view keep their distribution.
+    times) until the terrain covers a share of the picture within ``terrain_share``. The fields of view keep their
+    distribution; on the embedded terrain, which is flatter than the Alps, 5, 50 and 95 % of the pitches become -16, -1
+    and 13 degrees instead of -18, -2 and 15.
 
     Args:
         caster: Sees the terrain.
