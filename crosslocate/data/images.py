@@ -22,6 +22,8 @@ Image = NDArray[Any]
 
 SKY = -1.0
 """Depth of a pixel that sees no terrain."""
+UNSEEN = 0.0
+"""Depth of a pixel outside the image: neither terrain nor sky is known there."""
 EXR_MAGIC = b"\x76\x2f\x31\x01"
 DEPTH_CHANNELS = ("R", "Y", "Z")
 """Names under which a depth channel is looked for, in this order; a file's only channel is taken whatever its name."""
@@ -36,7 +38,7 @@ class Modality:
         storage: Type of cached and batched images. Depth is kept as float16: 0.05 % of the distance, up to 65,504 m
             (farther terrain is kept at that), while -1 for the sky is exact.
         fill: Value outside the image where a view of another field of view leaves pixels open: mid-gray in photos,
-            sky in depth, black (no class) in segments and no edge in silhouettes.
+            `UNSEEN` in depth, black (no class) in segments and no edge in silhouettes.
     """
 
     channels: int
@@ -52,7 +54,7 @@ MODALITIES = {
     "photo": Modality(3, "uint8", 127),
     "segments": Modality(3, "uint8", 0),
     "silhouettes": Modality(1, "uint8", 0),
-    "depth": Modality(1, "float16", SKY),
+    "depth": Modality(1, "float16", UNSEEN),
 }
 
 

@@ -139,8 +139,8 @@ class Silhouettes:
 class LogDepth:
     """Two channels: ``(log(max(depth, 1 m)) - 5) / 2.5`` with 0 in the sky, and the sky as 0 or 1.
 
-    The logarithm gives near and far terrain comparable weight; 5 and 2.5 centre and scale it for terrain between some
-    metres and tens of kilometres (log 150 m = 5).
+    Outside a padded image both are 0. The logarithm gives near and far terrain comparable weight; 5 and 2.5 centre and
+    scale it for terrain between some metres and tens of kilometres (log 150 m = 5).
     """
 
     modalities = ("depth",)
@@ -151,7 +151,7 @@ class LogDepth:
         depth = images["depth"].float()
         sky = depth.neg().clamp_(0.0, 1.0)  # exactly 1 or 0, since the sky is exactly -1
         log = depth.clamp(min=1.0).log_().mul_(0.4).sub_(2.0)
-        return torch.stack([log.addcmul_(log, sky, value=-1.0), sky], dim=1)
+        return torch.stack([log.mul_(depth > 0), sky], dim=1)
 
 
 class MetricDepth:

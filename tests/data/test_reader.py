@@ -14,7 +14,7 @@ import pytest
 from crosslocate.data import cache as cache_module
 from crosslocate.data.cache import ImageCache
 from crosslocate.data.catalog import read_catalog
-from crosslocate.data.images import decode, resize
+from crosslocate.data.images import UNSEEN, decode, resize
 from crosslocate.data.reader import ImageReader
 from crosslocate.errors import DataError
 
@@ -104,7 +104,7 @@ def test_matched_field_of_view_pads_narrow_queries_with_gray(tiny_dataset):
     narrow = int(np.argmin(queries.horizontal_fov))
     wide = ImageReader(queries, ["photo", "depth"], SIZE, match_fov=math.radians(100)).read([narrow])
     assert (wide["photo"][0, :, 0] == 127).all()
-    assert (wide["depth"][0, :, 0] == -1).all()
+    assert (wide["depth"][0, :, 0] == UNSEEN).all()
     assert not (wide["photo"][0, :, 16] == 127).all()
 
 

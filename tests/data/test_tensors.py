@@ -84,7 +84,7 @@ def test_log_depth(images):
     depth = images["depth"].numpy().astype(np.float64)
     sky = depth < 0
     np.testing.assert_array_equal(output[:, 1], sky)
-    expected = np.where(sky, 0, (np.log(np.maximum(depth, 1)) - 5) / 2.5)
+    expected = np.where(depth <= 0, 0, (np.log(np.maximum(depth, 1)) - 5) / 2.5)  # 0: outside the image
     np.testing.assert_allclose(output[:, 0], expected, atol=1e-5)
     assert (output[:, 0].numpy()[sky] == 0).all()
 
