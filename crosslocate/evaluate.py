@@ -14,9 +14,10 @@ def main(cfg: "DictConfig") -> float:
     """Measure the splits asked for; returns the objective of the run on the first of them."""
     from pathlib import Path
 
-    from crosslocate.threads import limit_threads
+    from crosslocate.threads import keep_freed_memory, limit_threads
 
     limit_threads(cfg.threads)
+    keep_freed_memory()
 
     from crosslocate.lit import assembly, restore
     from crosslocate.lit.evaluation import evaluate

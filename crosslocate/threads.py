@@ -1,6 +1,11 @@
-"""How many threads numerical libraries may take in this process."""
+"""How many threads numerical libraries may take in this process, and how it gives memory back."""
 
+import ctypes
 import os
+
+KEPT_BYTES = 1 << 30
+"""Blocks up to this size are kept by the allocator when they are freed."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def limit_threads(count: int | None) -> int:
@@ -20,3 +25,15 @@ def limit_threads(count: int | None) -> int:
     if count is not None:
         torch.set_num_threads(count)
     return torch.get_num_threads()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc's allocator reuse freed blocks instead of returning each to the kernel.
+
+    Every intermediate tensor of a training step is some megabytes large; by default each costs fresh pages, zeroed by
+    the kernel. Does nothing where there is no ``mallopt``.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)

@@ -20,9 +20,10 @@ def main(cfg: "DictConfig") -> float:
 
     from hydra.core.hydra_config import HydraConfig
 
-    from crosslocate.threads import limit_threads
+    from crosslocate.threads import keep_freed_memory, limit_threads
 
     limit_threads(cfg.threads)
+    keep_freed_memory()
 
     from crosslocate.lit import assembly
     from crosslocate.lit.evaluation import evaluate

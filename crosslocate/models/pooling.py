@@ -100,9 +100,44 @@ class Flatten(Pooling):
         Raises:
             DataError: If the map has another height or width than the one this pooling was built for.
         """
-        if features.shape[-2:] != self.spatial:
-            raise DataError(
-                f"the feature map is {tuple(features.shape[-2:])} (height, width), but the flatten pooling was built "
-                f"for {self.spatial}: every image must have the network's input size, or use a global pooling"
-            )
+        require_map_size(features, self.spatial)
         return self.reduction(features).flatten(1).float()
+
+
+class Columns(Pooling):
+    """The largest value in every column of the map, after a 1x1 convolution that sets its channels.
+
+    A camera that is pitched moves its picture up or down; one that is turned moves it sideways. This pooling does not
+    mind the first and keeps the second apart. It ties the network to one input size.
+
+    Args:
+        reduced_channels: Channels after the 1x1 convolution.
+        channels: Channels of the feature map.
+        spatial: Height and width of the feature map.
+    """
+
+    def __init__(self, reduced_channels: int, *, channels: int, spatial: tuple[int, int]) -> None:
+        super().__init__(channels, spatial, reduced_channels * spatial[1])
+        self.reduction = nn.Conv2d(channels, reduced_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``[n, C, h, w]`` to ``[n, reduced_channels * w]``.
+
+        Raises:
+            DataError: If the map has another height or width than the one this pooling was built for.
+        """
+        require_map_size(features, self.spatial)
+        return self.reduction(features).amax(dim=2).flatten(1).float()
+
+
+def require_map_size(features: Tensor, spatial: tuple[int, int]) -> None:
+    """Refuse a feature map of another height and width than the pooling was built for.
+
+    Raises:
+        DataError: Names both sizes.
+    """
+    if features.shape[-2:] != spatial:
+        raise DataError(
+            f"the feature map is {tuple(features.shape[-2:])} (height, width), but the pooling was built for {spatial}: "
+            "every image must have the network's input size, or use a global pooling"
+        )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crosslocate.errors import DataError
-from crosslocate.models.pooling import Flatten, GeM, Mac, Spoc
+from crosslocate.models.pooling import Columns, Flatten, GeM, Mac, Spoc
 
 SHAPES = st.tuples(
     st.integers(1, 3), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1)
@@ -66,9 +66,22 @@ def test_flatten_keeps_every_place_of_the_reduced_map():
     torch.testing.assert_close(pooling(features), expected)
 
 
-def test_flatten_refuses_another_map_size():
+def test_columns_do_not_mind_up_and_down_but_keep_left_from_right():
+    pooling = Columns(2, channels=3, spatial=(4, 5))
+    features = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(3))
+    kernel, bias = pooling.reduction.weight[:, :, 0, 0], pooling.reduction.bias
+    reduced = torch.einsum("rc,nchw->nrhw", kernel, features) + bias[:, None, None]
+    pooled = pooling(features)
+    assert pooling.size == 10
+    torch.testing.assert_close(pooled, reduced.amax(dim=2).reshape(2, 10))
+    torch.testing.assert_close(pooling(features.roll(1, dims=2)), pooled)
+    assert not torch.allclose(pooling(features.roll(1, dims=3)), pooled)
+
+
+@pytest.mark.parametrize("kind", [Flatten, Columns])
+def test_poolings_of_one_map_size_refuse_another(kind):
     with pytest.raises(DataError, match=r"\(4, 6\) \(height, width\).*built for \(4, 5\)"):
-        Flatten(2, channels=3, spatial=(4, 5))(torch.zeros(1, 3, 4, 6))
+        kind(2, channels=3, spatial=(4, 5))(torch.zeros(1, 3, 4, 6))
 
 
 def test_sums_in_float32_under_autocast():
