@@ -7,7 +7,8 @@ from pathlib import Path
 
 TINY = [
     "experiment=demo", "dataset=custom", "dataset.size=[24,32]", "dataset.batch_size=2", "dataset.workers=0",
-    "dataset.extraction_batch_size=5", "mining.queries_per_round=4", "mining.sampled_negatives=20", "network.descriptor_size=16",
+    "dataset.extraction_batch_size=5", "mining.queries_per_round=4", "mining.sampled_negatives=20",
+    "network.descriptor_size=16",
     "backbone.widths=[8,16]", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "trainer.precision=32-true",
     "trainer.enable_progress_bar=false", "evaluation.numbers=[1,5,100]", "logger=csv", "threads=1",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ class MiningConfig:
     strategy: Any = MISSING
     refresh: Any = MISSING
     queries_per_round: int | None = MISSING
+    queries_together: int = MISSING
     negatives: int = MISSING
     sampled_negatives: int = MISSING
     local_negatives: int = MISSING

@@ -60,6 +60,7 @@ NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer.lr": (positive, "a number above 0"),
     "optimizer.weight_decay": (not_negative, "a number of at least 0"),
     "mining.report_margin": (not_negative, "a number of at least 0"),
+    "mining.queries_together": (positive, "an integer of at least 1"),
     "trainer.num_nodes": (positive, "an integer of at least 1"),
     "trainer.check_val_every_n_epoch": (positive, "an integer of at least 1"),
     "trainer.log_every_n_steps": (positive, "an integer of at least 1"),
@@ -85,8 +86,10 @@ def _check_numbers(cfg: Any) -> None:
 
 def _check_mining(cfg: Any) -> None:
     mining = cfg.mining
-    if mining.negatives < 1:
-        raise ConfigError("mining.negatives", mining.negatives, "an integer of at least 1")
+    if mining.negatives < 0:
+        raise ConfigError("mining.negatives", mining.negatives, "an integer of at least 0")
+    if mining.negatives == 0 and cfg.loss.get("_target_", "").endswith(".TripletLoss"):
+        raise ConfigError("mining.negatives", 0, "an integer of at least 1 with loss=triplet")
     if not 0 <= mining.local_negatives <= mining.negatives:
         raise ConfigError("mining.local_negatives", mining.local_negatives, f"0 to mining.negatives={mining.negatives}")
     if mining.sampled_negatives < mining.negatives:

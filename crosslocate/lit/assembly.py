@@ -58,7 +58,7 @@ def build_mining(cfg: DictConfig) -> MiningCallback:
         mining.local_negatives,
         mining.report_margin,
     )
-    return MiningCallback(miner, build(mining.refresh), mining.queries_per_round, cfg.seed)
+    return MiningCallback(miner, build(mining.refresh), mining.queries_per_round, mining.queries_together, cfg.seed)
 
 
 def build_recall(cfg: DictConfig) -> RecallCallback:

@@ -27,12 +27,15 @@ class MiningCallback(pl.Callback):
         miner: Chooses triplets.
         refresh: Which rows are embedded again.
         queries_per_round: Queries between two refreshes; None refreshes once an epoch.
+        queries_together: Queries of a place that follow each other, and so mostly share a batch.
         seed: Seed of every draw.
     """
 
-    def __init__(self, miner: Miner, refresh: Refresh, queries_per_round: int | None, seed: int) -> None:
+    def __init__(
+        self, miner: Miner, refresh: Refresh, queries_per_round: int | None, queries_together: int, seed: int
+    ) -> None:
         self.miner, self.refresh = miner, refresh
-        self.queries_per_round, self.seed = queries_per_round, seed
+        self.queries_per_round, self.queries_together, self.seed = queries_per_round, queries_together, seed
         self.report: MiningReport | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -55,7 +58,7 @@ class MiningCallback(pl.Callback):
             raise ConfigError(
                 "mining.queries_per_round",
                 self.queries_per_round,
-                f"a size whose smallest round gives each of {trainer.world_size} processes a query; here it has {smallest}",
+                f"a size whose smallest round (here {smallest}) gives each of {trainer.world_size} processes a query",
             )
         self._extractor = RoundExtractor(trainer, pl_module, datamodule)
         datamodule.planner = self
@@ -90,7 +93,8 @@ class MiningCallback(pl.Callback):
 
     def _round_queries(self, epoch: int, index: int) -> Rows:
         rng = np.random.default_rng([self.seed, epoch, 0])
-        order = spread_over_places(self._queries, self._data.queries.place[self._queries], rng)
+        places = self._data.queries.place[self._queries]
+        order = spread_over_places(self._queries, places, self.queries_together, rng)
         size = self.queries_per_round or len(order)
         return order[index * size : (index + 1) * size]
 

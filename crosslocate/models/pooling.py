@@ -138,6 +138,6 @@ def require_map_size(features: Tensor, spatial: tuple[int, int]) -> None:
     """
     if features.shape[-2:] != spatial:
         raise DataError(
-            f"the feature map is {tuple(features.shape[-2:])} (height, width), but the pooling was built for {spatial}: "
-            "every image must have the network's input size, or use a global pooling"
+            f"the feature map is {tuple(features.shape[-2:])} (height, width), but the pooling was built for "
+            f"{spatial}: every image must have the network's input size, or use a global pooling"
         )

@@ -136,10 +136,23 @@ def test_squared_distances_are_never_negative_and_close_to_the_definition():
     np.testing.assert_allclose(got, exact, atol=1e-4)
 
 
-def test_batches_hold_distinct_places_and_every_query_once():
-    places = np.repeat(np.arange(20), 5)
-    queries = np.arange(100, 200)
-    order = spread_over_places(queries, places, np.random.default_rng(0))
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_batches_hold_every_query_once_and_places_in_turn(together):
+    places = np.repeat(np.arange(20), 6)
+    queries = np.arange(100, 220)
+    order = spread_over_places(queries, places, together, np.random.default_rng(0))
     assert sorted(order) == queries.tolist()
-    for start in range(0, 100, 20):
-        assert len(set(places[order[start : start + 20] - 100])) == 20
+    visited = places[order - 100].reshape(-1, together)
+    assert (visited == visited[:, :1]).all()  # queries of a place stay together
+    for turn in visited[:, 0].reshape(-1, 20):
+        assert len(set(turn)) == 20  # and every place has its turn before any has another
+    again = spread_over_places(queries, places, together, np.random.default_rng(0))
+    np.testing.assert_array_equal(order, again)
+    assert (order != spread_over_places(queries, places, together, np.random.default_rng(1))).any()
+
+
+def test_places_with_different_numbers_of_queries_are_all_visited():
+    places = np.array([5, 5, 5, 9, 7, 7])
+    order = spread_over_places(np.arange(6), places, 2, np.random.default_rng(0))
+    assert sorted(order) == list(range(6))
+    assert places[order][-1] == 5  # the third query of place 5 comes in the second pass
