@@ -78,6 +78,14 @@ def test_a_checkpoint_of_another_architecture_is_refused(run, tmp_path):
         call(evaluate.main, "evaluate", arguments)
 
 
+def test_a_checkpoint_of_another_version_is_refused(run, tmp_path):
+    content = torch.load(run[0] / "checkpoints" / "best.ckpt", weights_only=True)
+    del content["crosslocate_config"]["dataset"]["mirror"]
+    torch.save(content, tmp_path / "old.ckpt")
+    with pytest.raises(CheckpointError, match=r"(?s)old\.ckpt: nothing can be built.*another version.*mirror"):
+        call(evaluate.main, "evaluate", [f"checkpoint={tmp_path / 'old.ckpt'}", f"paths.run={tmp_path}"])
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04cposix\nsystem\n."])
 def test_a_damaged_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "bad.ckpt").write_bytes(content)

@@ -5,16 +5,21 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from crosslocate.data.pipeline import InputPipeline
-from crosslocate.errors import CheckpointError
+from crosslocate.errors import CheckpointError, ConfigError
 from crosslocate.models.network import CrossModalNetwork
 from crosslocate.models.weights import load_strictly
+
+if TYPE_CHECKING:
+    from crosslocate.data.datamodule import RetrievalDataModule
+    from crosslocate.lit.module import RetrievalModule
 
 CONFIG_KEY = "crosslocate_config"
 
@@ -76,6 +81,27 @@ def without_pretraining(config: DictConfig) -> DictConfig:
     return config
 
 
+def restored_parts(
+    config: DictConfig, checkpoint: Mapping[str, Any], source: Path
+) -> tuple["RetrievalDataModule", "RetrievalModule"]:
+    """Data module and module that a configuration describes, with the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: The weights do not fit, or nothing can be built from the configuration kept with them.
+    """
+    from crosslocate.lit.assembly import build_datamodule, build_module
+
+    try:
+        datamodule = build_datamodule(config)
+        module = build_module(without_pretraining(config), datamodule)
+    except (ConfigError, OmegaConfBaseException) as error:
+        raise CheckpointError(
+            f"{source}: nothing can be built from its configuration; is it of another version? ({error})"
+        ) from error
+    load_network(module.network, checkpoint, source)
+    return datamodule, module
+
+
 @dataclass(frozen=True)
 class Retriever:
     """A trained network with what surrounds it, ready to embed images.
@@ -112,14 +138,11 @@ def load_retriever(checkpoint: str | Path, device: str = "auto", paths: DictConf
     Raises:
         CheckpointError: Missing, damaged, or of another architecture than its configuration says.
     """
-    from crosslocate.lit.assembly import build_datamodule, build_module
-
     file = checkpoint_file(checkpoint)
     content = read_checkpoint(file)
     config = saved_config(content, paths)
-    datamodule = build_datamodule(config)
-    network = build_module(without_pretraining(config), datamodule).network
-    load_network(network, content, file)
+    datamodule, module = restored_parts(config, content, file)
+    network = module.network
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     return Retriever(config, network.eval().to(chosen), datamodule.pipeline, chosen, _fingerprint(network, config))
 
