@@ -4,9 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THREADS ?= 2
-# Threads that wait give their core back, so that a busy machine slows a run down and does not stall it.
-export OMP_WAIT_POLICY := PASSIVE
-
+JOBS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help install lint format typecheck test test-full demo wheel clean
 
@@ -34,10 +32,10 @@ typecheck: $(STAMP) ## Check types only
 	$(BIN)/mypy
 
 test: $(STAMP) ## Run the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope -m "not slow"
 
 test-full: $(STAMP) ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 demo: $(STAMP) ## Build the sample, train, evaluate, and localize a photo
 	$(BIN)/python scripts/demo.py --threads $(THREADS)

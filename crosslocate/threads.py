@@ -3,6 +3,8 @@
 import ctypes
 import os
 
+SPIN_COUNT = "20000"
+"""Turns of the waiting loop of GNU OpenMP before a thread sleeps (some tens of microseconds)."""
 KEPT_BYTES = 1 << 30
 """Blocks up to this size are kept by the allocator when they are freed."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -11,13 +13,14 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 def limit_threads(count: int | None) -> int:
     """Limit the threads of torch and of libraries that read OMP_NUM_THREADS; returns the number in force.
 
-    Threads that wait give their core back (OMP_WAIT_POLICY=PASSIVE): on a machine that does other work, spinning
-    threads slow a run down several times. The policy counts only when set before torch is first imported.
+    Threads that wait for others spin for some microseconds and then give their core back: a step of a small network is
+    hundreds of short parallel regions, and sleeping at each end costs a quarter of the time, while spinning for long
+    takes cores from other programs. This counts only when set before torch is first imported.
 
     Args:
         count: Number of threads; None leaves the choice to torch.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     if count is not None:
         os.environ["OMP_NUM_THREADS"] = str(count)
     import torch
