@@ -1,6 +1,7 @@
 """What a person sees in the terminal: progress of long work, tables and messages (rich, imported at first use)."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sized
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -8,6 +9,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
+
+SECONDS_BETWEEN_LINES = 60.0
+"""How often progress is told where there is no terminal to draw a bar in."""
 
 
 @cache
@@ -32,8 +36,11 @@ def track(iterable: Iterable[T], description: str, total: int | None = None, *, 
         total: Number of elements, when ``iterable`` does not know it.
         visible: Pass False on all ranks but the first.
     """
-    if not visible or not console().is_terminal:
+    if not visible:
         yield from iterable
+        return
+    if not console().is_terminal:
+        yield from _told(iterable, description, total)
         return
     from rich.progress import (
         BarColumn,
@@ -53,3 +60,16 @@ def track(iterable: Iterable[T], description: str, total: int | None = None, *, 
     )
     with Progress(*columns, console=console(), transient=True) as progress:
         yield from progress.track(iterable, total=total, description=description)
+
+
+def _told(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    """Iterate, saying how far it is once a minute: for logs of batch jobs."""
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    begin = last = time.monotonic()
+    for count, element in enumerate(iterable):
+        if (now := time.monotonic()) - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            left = f", {(now - begin) / count * (total - count):.0f} s left" if total and count else ""
+            say(f"{description}: {count}{f' of {total}' if total else ''}, {now - begin:.0f} s{left}")
+        yield element

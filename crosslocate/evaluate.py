@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @entry_point("evaluate", validate_evaluate)
 def main(cfg: "DictConfig") -> float:
-    """Measure the splits asked for; returns the objective of the run on the first of them."""
+    """Measure the splits asked for; returns the first recall of the first of them."""
     from pathlib import Path
 
     from crosslocate.threads import keep_freed_memory, limit_threads
@@ -23,14 +23,17 @@ def main(cfg: "DictConfig") -> float:
     from crosslocate.lit.evaluation import evaluate
     from crosslocate.lit.report import write_report
     from crosslocate.lit.resume import changed
-    from crosslocate.retrieval.results import metrics
+    from crosslocate.retrieval.results import metric_name, metrics
 
     file = restore.checkpoint_file(cfg.checkpoint)
     content = restore.read_checkpoint(file)
     run = changed(restore.saved_config(content, cfg.paths), list(cfg.overrides))
     datamodule, module = restore.restored_parts(run, content, file)
+    evaluation, trainer = run.evaluation, cfg.trainer.copy()
+    evaluation.objective = f"val/{metric_name(evaluation.numbers[0], evaluation.distances[0], None)}"
+    trainer.precision = cfg.precision or run.trainer.precision
     recall = assembly.build_recall(run)
-    evaluator = assembly.build_evaluator(cfg.trainer, cfg.paths.run, recall)
+    evaluator = assembly.build_evaluator(trainer, cfg.paths.run, recall)
     results = evaluate(evaluator, module, datamodule, list(cfg.splits))
     if evaluator.is_global_zero:
         evaluations = {split: {"trained": result} for split, result in results.items()}

@@ -26,24 +26,29 @@ def main(cfg: "DictConfig") -> float:
     keep_freed_memory()
 
     from crosslocate.lit import assembly
-    from crosslocate.lit.evaluation import evaluate
+    from crosslocate.lit.evaluation import evaluate, measured_once
     from crosslocate.lit.report import plot_training, write_report
     from crosslocate.lit.resume import continued
     from crosslocate.lit.wandb import finished_runs
-    from crosslocate.retrieval.results import metrics
+    from crosslocate.retrieval.results import Results, metrics
 
     cfg, checkpoint = continued(cfg, list(HydraConfig.get().overrides.task))
     folder = Path(cfg.paths.run)
     datamodule = assembly.build_datamodule(cfg)
-    module = assembly.build_module(cfg, datamodule)
+    datamodule.require("fit", *(["test"] if cfg.test else []))  # what is missing is missed now, not after training
+    module = assembly.build_module(cfg, datamodule, pretrained=checkpoint is None)
     recall = assembly.build_recall(cfg)
     with finished_runs():
         trainer = assembly.build_trainer(cfg, [assembly.build_mining(cfg), recall])
         splits = ["val", "test"] if cfg.test else ["val"]
-        untrained = {}
-        if cfg.untrained and checkpoint is None:
-            evaluator = assembly.build_evaluator(cfg.trainer, cfg.paths.run, recall)
-            untrained = evaluate(evaluator, module, datamodule, splits)
+        untrained: dict[str, Results] = {}
+        if cfg.untrained:
+            untrained = measured_once(
+                folder / "untrained.json",
+                lambda: evaluate(
+                    assembly.build_evaluator(cfg.trainer, cfg.paths.run, recall), module, datamodule, splits
+                ),
+            )
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         history = list(recall.history)
         best = assembly.best_checkpoint(trainer)
@@ -55,7 +60,7 @@ def main(cfg: "DictConfig") -> float:
         write_report(
             folder,
             evaluations,
-            {"objective": {recall.objective: objective}, "checkpoint": str(best), "history": history},
+            {"objective": {recall.objective: objective}, "checkpoint": best and str(best), "history": history},
         )
         plot_training(folder, history, recall.criteria)
     return objective

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -17,10 +18,18 @@ PHOTO = "p0483_q02"
 """The photograph of the test strip that is located."""
 
 
-def free_threads(limit: int) -> int:
+def free_threads(limit: int, seconds: float = 1.0) -> int:
     """Cores that are idle now, at least one, at most ``limit``: more threads than idle cores would stall each other."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(limit, cores, round(cores - os.getloadavg()[0])))
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return limit
+
+    def idle() -> float:
+        return int(stat.read_text().split()[4]) / os.sysconf("SC_CLK_TCK")
+
+    before = idle()
+    time.sleep(seconds)
+    return max(1, min(limit, round((idle() - before) / seconds)))
 
 
 def run(name: str, module: str, *arguments: str) -> float:
@@ -52,9 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder, threads = arguments.folder, free_threads(arguments.threads)
     training, answer = folder / "train", folder / "localize"
-    if (training / "checkpoints").exists():  # a new demo, not the old one continued
-        for old in sorted(training.rglob("*"), reverse=True):
-            old.rmdir() if old.is_dir() else old.unlink()
+    shutil.rmtree(training, ignore_errors=True)  # a new demo, not the old one continued
     seconds = {
         "render": run("render", "crosslocate.render", f"hydra.run.dir={folder / 'render'}"),
         "train and evaluate": run(

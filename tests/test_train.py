@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from running import call, finish, overrides, start
 
 from crosslocate import evaluate, train
-from crosslocate.errors import CheckpointError, ConfigError
+from crosslocate.errors import CheckpointError, ConfigError, DataError
+from crosslocate.lit.csv import log_files
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,50 @@ def test_a_run_leaves_checkpoints_results_plots_and_a_log(run):
 def test_checkpoints_load_safely_and_explain_themselves(run):
     content = torch.load(run[0] / "checkpoints" / "best.ckpt", weights_only=True)
     assert content["crosslocate_config"]["mining"]["queries_per_round"] == 4
+
+
+def test_a_run_leaves_no_descriptors_behind(run):
+    assert {p.name for p in run[0].iterdir()} >= {"checkpoints", "metrics", "plots", "results.json", "curves.csv"}
+    assert not (run[0] / "descriptors").exists()
+    assert not (run[0] / "mining").exists()
+
+
+def test_the_last_checkpoint_knows_the_best_score(run):
+    state = torch.load(run[0] / "checkpoints" / "last.ckpt", weights_only=True)
+    (best,) = [s for name, s in state["callbacks"].items() if name.startswith("ModelCheckpoint")]
+    assert float(best["best_model_score"]) == pytest.approx(
+        max(h["val/recall@1_20m"] for h in results_of(run[0])["history"])
+    )
+
+
+def test_what_the_test_needs_is_missed_before_training(tiny_dataset, tmp_path):
+    root = shutil.copytree(tiny_dataset, tmp_path / "data")
+    (root / "queries/photo/p0007_q01.jpg").unlink()  # of the test split
+    with pytest.raises(DataError, match=r"p0007_q01\.jpg"):
+        call(train.main, "train", overrides(root, tmp_path, f"paths.run={tmp_path / 'run'}", "name=x"))
+    assert not (tmp_path / "run" / "metrics").exists()
+
+
+def test_evaluate_in_the_precision_of_the_training(tiny_dataset, tmp_path):
+    arguments = overrides(
+        tiny_dataset, tmp_path, f"paths.run={tmp_path / 'run'}", "name=x", "trainer.precision=bf16-mixed"
+    )
+    call(train.main, "train", arguments)
+    again = [f"checkpoint={tmp_path / 'run'}", "trainer=cpu", "trainer.enable_progress_bar=false"]
+    call(evaluate.main, "evaluate", [*again, f"paths.run={tmp_path / 'again'}"])
+    before, now = (results_of(tmp_path / name)["evaluations"] for name in ("run", "again"))
+    assert all(now[split]["trained"] == before[split]["trained"] for split in ("val", "test"))
+
+
+def test_a_corrupt_image_met_by_a_worker_is_one_short_message(tiny_dataset, tmp_path):
+    root = shutil.copytree(tiny_dataset, tmp_path / "data")
+    (root / "queries/photo/p0001_q01.jpg").write_bytes(b"not a picture")
+    arguments = overrides(root, tmp_path, "dataset.workers=1", "untrained=false", "test=false")
+    output = finish(start("train", *arguments, cwd=tmp_path), 1)
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert "p0001_q01.jpg" in line
+    assert "row 4" in line
+    assert "Traceback" not in output
 
 
 def test_evaluate_gives_the_numbers_of_the_training(run, tmp_path):
@@ -98,9 +144,11 @@ def test_a_missing_checkpoint_is_refused(tmp_path):
         call(evaluate.main, "evaluate", [f"checkpoint={tmp_path / 'none.ckpt'}", f"paths.run={tmp_path}"])
 
 
-def test_resume_refuses_another_group(run, tiny_dataset, tmp_path):
-    with pytest.raises(ConfigError, match="backbone='resnet18'"):
-        call(train.main, "train", [f"resume={run[0]}", "backbone=resnet18", f"paths.run={tmp_path}", "name=x"])
+@pytest.mark.parametrize("override", ["backbone=resnet18", "debug=fast"])
+def test_resume_refuses_another_group(run, tmp_path, override):
+    key, value = override.split("=")
+    with pytest.raises(ConfigError, match=f"{key}='{value}'"):
+        call(train.main, "train", [f"resume={run[0]}", override, f"paths.run={tmp_path}", "name=x"])
 
 
 KILLER = """
@@ -125,7 +173,7 @@ def test_a_run_killed_in_the_middle_of_a_round_ends_with_the_same_weights(tiny_d
     (tmp_path / "killer.py").write_text(KILLER)
     arguments = overrides(
         tiny_dataset, tmp_path, "dataset.workers=1", "callbacks.last.every_n_steps=1", "test=false", "untrained=false",
-        "augmentation=strong", "logger=none",
+        "augmentation=strong", "trainer.log_every_n_steps=1",
     )  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     # 6 steps an epoch, 2 a round: step 9 is the middle of a round
@@ -139,6 +187,14 @@ def test_a_run_killed_in_the_middle_of_a_round_ends_with_the_same_weights(tiny_d
     first, second = weights(whole), weights(killed)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+    logs = [list(csv.DictReader(path.open())) for path in log_files(killed / "metrics")]
+    logs = [list(csv.DictReader(path.open())) for path in log_files(killed / "metrics")]
+    before, after = ({int(row["step"]) for row in rows if row["train/loss_step"]} for rows in logs)
+    assert before | after == set(range(12))  # nothing that was logged is lost
+    assert after == {9, 10, 11}
+    began, resumed = (killed / folder / "overrides.yaml" for folder in (".hydra", ".hydra_resumed"))
+    assert began.read_text() == (whole / ".hydra" / "overrides.yaml").read_text() + f"- {kill}\n"
+    assert "resume=" in resumed.read_text()
     assert (killed / "results.json").is_file()
 
 

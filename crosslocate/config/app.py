@@ -47,7 +47,7 @@ def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[
             except CrossLocateError as error:
                 if sweeping or "HYDRA_FULL_ERROR" in os.environ:
                     raise
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {said(error)}", file=sys.stderr)
                 sys.exit(1)
 
         @functools.wraps(task)
@@ -62,3 +62,11 @@ def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[
         return main
 
     return decorate
+
+
+def said(error: CrossLocateError) -> str:
+    """What an error says; of one from a worker process, which comes with that process's traceback, the last line."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.strip().rsplit("\n", 1)[-1].split("Error: ", 1)[-1]

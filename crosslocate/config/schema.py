@@ -33,7 +33,7 @@ class MiningConfig:
     negatives: int = MISSING
     sampled_negatives: int = MISSING
     local_negatives: int = MISSING
-    report_margin: float = MISSING
+    margin: float = MISSING
 
 
 @dataclass
@@ -113,6 +113,7 @@ class EvaluateConfig:
     checkpoint: str = MISSING
     splits: list[str] = MISSING
     overrides: list[str] = MISSING
+    precision: str | None = MISSING
     threads: int | None = MISSING
 
 
@@ -124,8 +125,13 @@ def run_folder(resume: str | None, fresh: str) -> str:
     return str(path.parent.parent if path.suffix == ".ckpt" else path)
 
 
+def run_record(resume: str | None) -> str:
+    """Where Hydra keeps the command line: that of a resume must not replace the one that began the run."""
+    return ".hydra_resumed" if resume else ".hydra"
+
+
 def register() -> None:
-    """Make the schemas and the resolver ``run_folder`` known to Hydra; calling it again changes nothing."""
+    """Make the schemas, and the resolvers ``run_folder`` and ``run_record``, known to Hydra; again changes nothing."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
@@ -133,6 +139,7 @@ def register() -> None:
     from crosslocate.config.render_schema import RenderConfig
 
     OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+    OmegaConf.register_new_resolver("run_record", run_record, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)

@@ -8,7 +8,7 @@ from crosslocate.errors import ConfigError
 
 SPLITS = ("val", "test")
 ACCELERATORS = ("auto", "cpu", "gpu")
-STRATEGIES = ("auto", "ddp")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -28,11 +28,13 @@ def validate_evaluate(cfg: Any) -> None:
     Raises:
         ConfigError: Names the key, the value and what is allowed.
     """
-    for rule in (_check_missing, _check_trainer):
-        rule(cfg)
+    _check_missing(cfg)
+    _check_choices(cfg.trainer)
     for split in cfg.splits:
         if split not in SPLITS:
             raise ConfigError("splits", list(cfg.splits), f"a list of {', '.join(SPLITS)}")
+    if cfg.precision is not None and cfg.precision not in PRECISIONS:
+        raise ConfigError("precision", cfg.precision, [*PRECISIONS, "null"])
     if len(cfg.splits) == 0:
         raise ConfigError("splits", [], f"at least one of {', '.join(SPLITS)}")
 
@@ -55,11 +57,26 @@ def not_negative(value: Any) -> bool:
     return math.isfinite(value) and value >= 0
 
 
+CHOICES = {
+    "loss.distance": ("squared_euclidean", "cosine"),
+    "evaluation.dtype": ("float32", "float16"),
+}
+"""Values of open groups that are worth refusing at once."""
 NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (not_negative, "an integer of at least 0"),
     "optimizer.lr": (positive, "a number above 0"),
     "optimizer.weight_decay": (not_negative, "a number of at least 0"),
-    "mining.report_margin": (not_negative, "a number of at least 0"),
+    "loss.margin": (not_negative, "a number of at least 0"),
+    "loss.temperature": (positive, "a number above 0"),
+    "dataset.batch_size": (positive, "an integer of at least 1"),
+    "dataset.extraction_batch_size": (positive, "an integer of at least 1"),
+    "dataset.workers": (not_negative, "an integer of at least 0"),
+    "dataset.positive_distance": (not_negative, "metres, at least 0"),
+    "dataset.negative_distance": (not_negative, "metres, at least 0"),
+    "dataset.mirror": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
+    "evaluation.heading": (lambda value: 0 <= value <= 180, "degrees from 0 to 180"),
+    "evaluation.curve_step": (positive, "metres, above 0"),
+    "mining.margin": (not_negative, "a number of at least 0"),
     "mining.queries_together": (positive, "an integer of at least 1"),
     "trainer.num_nodes": (positive, "an integer of at least 1"),
     "trainer.check_val_every_n_epoch": (positive, "an integer of at least 1"),
@@ -78,10 +95,14 @@ def _check_numbers(cfg: Any) -> None:
 
     for key, (rule, allowed) in (NUMBERS | OPTIONAL_NUMBERS).items():
         value = OmegaConf.select(cfg, key)
-        if value is None and key in OPTIONAL_NUMBERS:
+        if value is None and (key in OPTIONAL_NUMBERS or key.startswith("loss.")):  # losses differ in what they have
             continue
-        if not rule(value):
+        if isinstance(value, bool | str) or value is None or not rule(value):
             raise ConfigError(key, value, allowed)
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value not in choices:
+            raise ConfigError(key, value, choices)
 
 
 def _check_mining(cfg: Any) -> None:
@@ -99,13 +120,20 @@ def _check_mining(cfg: Any) -> None:
 
 def _check_trainer(cfg: Any) -> None:
     trainer = cfg.trainer
+    _check_choices(trainer)
+    if trainer.max_epochs < 1 and trainer.max_steps < 1:
+        raise ConfigError("trainer.max_epochs", trainer.max_epochs, "at least 1, unless trainer.max_steps is given")
+    if 0 < trainer.max_epochs < trainer.check_val_every_n_epoch:
+        allowed = f"at most trainer.max_epochs={trainer.max_epochs}: the best checkpoint is chosen by a validation"
+        raise ConfigError("trainer.check_val_every_n_epoch", trainer.check_val_every_n_epoch, allowed)
+    if isinstance(trainer.devices, int) and trainer.devices * trainer.num_nodes > 1 and trainer.strategy == "auto":
+        raise ConfigError("trainer.strategy", "auto", ["ddp"], f"trainer.devices={trainer.devices} needs trainer=ddp")
+
+
+def _check_choices(trainer: Any) -> None:
     for key, choices in (("accelerator", ACCELERATORS), ("strategy", STRATEGIES), ("precision", PRECISIONS)):
         if trainer[key] not in choices:
             raise ConfigError(f"trainer.{key}", trainer[key], choices)
-    if trainer.max_epochs < 1 and trainer.max_steps < 1:
-        raise ConfigError("trainer.max_epochs", trainer.max_epochs, "at least 1, unless trainer.max_steps is given")
-    if isinstance(trainer.devices, int) and trainer.devices * trainer.num_nodes > 1 and trainer.strategy == "auto":
-        raise ConfigError("trainer.strategy", "auto", ["ddp"], f"trainer.devices={trainer.devices} needs trainer=ddp")
 
 
 def _check_logger(cfg: Any) -> None:

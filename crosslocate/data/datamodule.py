@@ -149,6 +149,12 @@ class RetrievalDataModule(pl.LightningDataModule):
         readers = [reader for split in splits for reader in (split.query_reader, split.database_reader)]
         require_images([(reader.catalog, reader.modalities) for reader in readers])
 
+    def require(self, *stages: str) -> None:
+        """Make sure, before a long run, that everything its stages will need is there; see `setup`."""
+        self.prepare_data()
+        for stage in stages:
+            self.setup(stage)
+
     def train_dataloader(self) -> Iterable[Batch]:
         """The loader of mined rounds."""
         if self.planner is None:

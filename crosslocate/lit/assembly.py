@@ -23,12 +23,21 @@ def build_datamodule(cfg: DictConfig) -> RetrievalDataModule:
     return datamodule
 
 
-def build_module(cfg: DictConfig, datamodule: RetrievalDataModule) -> RetrievalModule:
-    """Network, loss and optimizer of a run; initial weights are drawn from ``cfg.seed``."""
+def build_module(cfg: DictConfig, datamodule: RetrievalDataModule, *, pretrained: bool) -> RetrievalModule:
+    """Network, loss and optimizer of a run; initial weights are drawn from ``cfg.seed``.
+
+    Args:
+        cfg: The configuration, kept in the module.
+        datamodule: Decides channels and size of the network's inputs.
+        pretrained: Whether backbones load their pretrained weights; needless where a checkpoint is loaded afterwards.
+    """
+    backbone = cfg.backbone.copy()
+    if not pretrained and "weights" in backbone:
+        backbone.weights = "none"
     pl.seed_everything(cfg.seed, workers=False, verbose=False)
     compositions = datamodule.pipeline.compositions
     network = build_network(
-        build(cfg.backbone),
+        build(backbone),
         build(cfg.pooling),
         query_channels=compositions["query"].channels,
         database_channels=compositions["database"].channels,
@@ -56,7 +65,7 @@ def build_mining(cfg: DictConfig) -> MiningCallback:
         mining.negatives,
         mining.sampled_negatives,
         mining.local_negatives,
-        mining.report_margin,
+        mining.margin,
     )
     return MiningCallback(miner, build(mining.refresh), mining.queries_per_round, mining.queries_together, cfg.seed)
 

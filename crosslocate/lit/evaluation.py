@@ -1,6 +1,7 @@
 """Recalls of a module on the splits of a data set."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -8,7 +9,7 @@ import pytorch_lightning as pl
 from crosslocate.data.datamodule import RetrievalDataModule
 from crosslocate.lit.module import RetrievalModule
 from crosslocate.lit.recall import RecallCallback
-from crosslocate.retrieval.results import Results
+from crosslocate.retrieval.results import Results, write_json
 
 
 def evaluate(
@@ -34,3 +35,11 @@ def evaluate(
         run[split](module, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         results[split] = recall.results[split]
     return results
+
+
+def measured_once(path: Path, measure: Callable[[], dict[str, Results]]) -> dict[str, Results]:
+    """What ``measure`` gave when it was first asked for; a run that is resumed reads it from ``path``."""
+    if not path.is_file():
+        write_json(path, measure())
+    found: dict[str, Results] = json.loads(path.read_text())
+    return found

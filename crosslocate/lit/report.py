@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crosslocate.console import console, say
+from crosslocate.lit.csv import log_files
 from crosslocate.retrieval.plots import plot_history, plot_loss, plot_recall_curves
 from crosslocate.retrieval.results import Results, recall_table, write_curves, write_json
 
@@ -39,14 +40,18 @@ def plot_training(folder: Path, history: list[dict[str, float]], criteria: Any) 
             distance=criteria.distances[0],
             heading=criteria.heading,
         )
-    steps, losses = _logged_losses(folder / "metrics" / "metrics.csv")
+    steps, losses = _logged_losses(folder / "metrics")
     if steps:
         plot_loss(steps, losses, folder / "plots" / "loss.png")
 
 
-def _logged_losses(path: Path) -> tuple[list[int], list[float]]:
-    if not path.is_file():
-        return [], []
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("train/loss_step")]
-    return [int(row["step"]) for row in rows], [float(row["train/loss_step"]) for row in rows]
+def _logged_losses(folder: Path) -> tuple[list[int], list[float]]:
+    """Steps and losses; of steps that were repeated after a resume, those that counted."""
+    losses = {}
+    for path in log_files(folder):
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("train/loss_step")]
+        if rows:
+            losses = {step: loss for step, loss in losses.items() if step < int(rows[0]["step"])}
+        losses |= {int(row["step"]): float(row["train/loss_step"]) for row in rows}
+    return list(losses), list(losses.values())

@@ -73,14 +73,6 @@ def load_network(network: CrossModalNetwork, checkpoint: Mapping[str, Any], sour
     load_strictly(network, state, str(source))
 
 
-def without_pretraining(config: DictConfig) -> DictConfig:
-    """The same configuration with backbones that start empty, for weights that come from a checkpoint."""
-    config = config.copy()
-    if "weights" in config.backbone:
-        config.backbone.weights = "none"
-    return config
-
-
 def restored_parts(
     config: DictConfig, checkpoint: Mapping[str, Any], source: Path
 ) -> tuple["RetrievalDataModule", "RetrievalModule"]:
@@ -93,7 +85,7 @@ def restored_parts(
 
     try:
         datamodule = build_datamodule(config)
-        module = build_module(without_pretraining(config), datamodule)
+        module = build_module(config, datamodule, pretrained=False)
     except (ConfigError, OmegaConfBaseException) as error:
         raise CheckpointError(
             f"{source}: nothing can be built from its configuration; is it of another version? ({error})"

@@ -8,6 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from crosslocate.errors import ConfigError
 from crosslocate.lit.restore import checkpoint_file, read_checkpoint, saved_config
 
+PRESETS = ("experiment", "sweep", "debug")
+"""Groups that change others: they are read when a configuration is composed, and mean nothing afterwards."""
+
 
 def continued(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
     """The configuration to train with, and the checkpoint to start from.
@@ -48,7 +51,7 @@ def changed(config: DictConfig, overrides: list[str]) -> DictConfig:
         key, _, value = override.partition("=")
         missing: Any = object()
         current = OmegaConf.select(config, key, default=missing, throw_on_resolution_failure=False)
-        if current is missing or isinstance(current, DictConfig):
+        if current is missing or isinstance(current, DictConfig) or key in PRESETS:
             raise ConfigError(key, value, "a single value of the configuration that the run was trained with")
         OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value)
     return config

@@ -63,6 +63,11 @@ class MiningCallback(pl.Callback):
         self._extractor = RoundExtractor(trainer, pl_module, datamodule)
         datamodule.planner = self
 
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Remove the descriptors of the last round."""
+        if stage == "fit":
+            self._extractor.clear()
+
     @property
     def epoch(self) -> int:
         """The epoch being trained, from 0."""

@@ -1,5 +1,6 @@
 """Descriptors of training rows with the weights of the moment, in the middle of training."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,12 @@ class RoundExtractor:
             generator=torch.Generator().manual_seed(0),
         )
         return sampler, loader
+
+    def clear(self) -> None:
+        """Remove the stores, once no process reads them."""
+        self._trainer.strategy.barrier("mining-clear")
+        if self._trainer.is_global_zero:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def queries(self, rows: Rows) -> RowDescriptors:
         """Descriptors of query rows (ascending, unique)."""

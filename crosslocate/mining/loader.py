@@ -91,6 +91,7 @@ class RoundLoader:
         )
         self._round, self._position = 0, 0
         self._plan: Plan | None = None
+        self._epoch = -1
         self._resumed = False
 
     def steps(self) -> list[int]:
@@ -107,10 +108,10 @@ class RoundLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the rest of the epoch after a resume, a whole epoch otherwise."""
-        if not self._resumed:
-            self._round, self._position, self._plan = 0, 0, None
-        self._resumed = False
         epoch, steps = self._planner.epoch, self.steps()
+        if not (self._resumed and self._epoch == epoch):
+            self._round, self._position, self._plan = 0, 0, None
+        self._epoch, self._resumed = epoch, False
         while self._round < len(steps):
             if self._plan is None:
                 self._plan = self._planner.plan(epoch, self._round)
@@ -133,11 +134,11 @@ class RoundLoader:
     def state_dict(self) -> dict[str, Any]:
         """Place in the epoch, and the plan of a round that has begun; primitives and a tensor only."""
         plan = None if self._plan is None else torch.from_numpy(np.ascontiguousarray(self._plan))
-        return {"round": self._round, "position": self._position, "plan": plan}
+        return {"epoch": self._epoch, "round": self._round, "position": self._position, "plan": plan}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where ``state`` was taken. An epoch that had ended there is followed by a new one."""
-        self._round, self._position = int(state["round"]), int(state["position"])
+        """Continue where ``state`` was taken, if that epoch is the one being trained; else begin the epoch anew."""
+        self._epoch, self._round, self._position = (int(state[k]) for k in ("epoch", "round", "position"))
         plan = state["plan"]
         self._plan = None if plan is None else np.asarray(plan.numpy(), np.int32)
         self._resumed = self._round < len(self._planner.round_sizes())

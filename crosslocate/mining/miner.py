@@ -49,14 +49,14 @@ class Miner:
         negatives: Negatives of a triplet, local ones included.
         sampled_negatives: Size of the candidate sample; a smaller database is used whole.
         local_negatives: How many of the negatives are local.
-        report_margin: Margin, in squared distance, for the share of violating negatives that is logged.
+        margin: Margin, in squared distance, for the share of violating negatives that is logged.
     """
 
     strategy: Strategy
     negatives: int
     sampled_negatives: int
     local_negatives: int
-    report_margin: float
+    margin: float
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work together."""
@@ -137,7 +137,7 @@ class Miner:
             return float("nan"), float("nan"), float("nan")
         chosen = np.take_along_axis(to_pool, np.maximum(columns, 0), axis=1)
         present = columns != NO_VIEW
-        violating = (chosen < to_positive[:, None] + self.report_margin) & present
+        violating = (chosen < to_positive[:, None] + self.margin) & present
         hardest = np.where(present, chosen, np.inf).min(axis=1)
         finite = np.isfinite(hardest)
         return (

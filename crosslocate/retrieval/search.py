@@ -60,10 +60,18 @@ class ExactSearcher:
         for key, value in (("database_block", database_block), ("query_block", query_block)):
             if value < 1:
                 raise ConfigError(f"search.{key}", value, "an integer of at least 1")
-        if device == "auto":
-            device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        try:
+            self._device = None if device == "auto" else torch.device(device)
+        except RuntimeError as error:
+            raise ConfigError("search.device", device, "cpu, cuda, cuda:<n>, or auto") from error
         self.database_block, self.query_block = database_block, query_block
+
+    @property
+    def device(self) -> torch.device:
+        """Where it searches. ``auto`` is decided when it is asked: a process of several has its own GPU only later."""
+        if self._device is not None:
+            return self._device
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
     def search(self, queries: NDArray[np.floating], database: NDArray[np.floating], k: int) -> Neighbours:
         """The k nearest database rows of every query; see :class:`Searcher`.

@@ -35,7 +35,7 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
 
 def save_checkpoint(path: Path, root: Path, overrides: list[str]) -> Path:
     config = compose_config("train", [*SHARED, f"dataset.root={root}", *overrides])
-    module = build_module(config, build_datamodule(config))
+    module = build_module(config, build_datamodule(config), pretrained=False)
     checkpoint = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)

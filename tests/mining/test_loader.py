@@ -152,3 +152,18 @@ def test_stamps_differ_between_ranks():
     loaders = [RoundLoader(PlanRows(), FixedPlanner([12]), 2, rank, 2) for rank in range(2)]
     stamps = [tuple(b["stamp"].tolist()) for loader in loaders for b in loader]
     assert sorted(stamps) == [(3, 0, k) for k in range(6)]
+
+
+def test_the_state_of_an_epoch_that_ended_early_does_not_leak_into_the_next():
+    class Planner(FixedPlanner):
+        epoch = 0
+
+    planner = Planner([4, 4])
+    first = RoundLoader(PlanRows(), planner, 2)
+    batches = iter(first)
+    next(batches)
+    state = first.state_dict()
+    planner.epoch = 1
+    loader = RoundLoader(PlanRows(), planner, 2)
+    loader.load_state_dict(state)
+    assert [b["stamp"].tolist() for b in loader] == [[1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]]
