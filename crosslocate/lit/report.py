@@ -47,7 +47,7 @@ def plot_training(folder: Path, history: list[dict[str, float]], criteria: Any) 
 
 def _logged_losses(folder: Path) -> tuple[list[int], list[float]]:
     """Steps and losses; of steps that were repeated after a resume, those that counted."""
-    losses = {}
+    losses: dict[int, float] = {}
     for path in log_files(folder):
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row.get("train/loss_step")]

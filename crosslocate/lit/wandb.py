@@ -31,7 +31,7 @@ def wandb_logger(save_dir: str, offline: bool | None, **options: Any) -> WandbLo
         wanted = os.environ.get("WANDB_MODE", "online" if has_account() else "offline")
         offline = wanted != "online" or not reachable(server())
         if offline and wanted == "online":
-            say(say(f"{server()} cannot be reached: the wandb run is kept offline in {save_dir}/wandb"))
+            say(f"{server()} cannot be reached: the wandb run is kept offline in {save_dir}/wandb")
     return WandbLogger(save_dir=save_dir, offline=offline, **options)
 
 
