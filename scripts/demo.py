@@ -59,20 +59,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/demo"), help="where the runs go")
     parser.add_argument("overrides", nargs="*", help="further overrides of the training")
     arguments = parser.parse_args()
-    folder, threads = arguments.folder, free_threads(arguments.threads)
+    folder = arguments.folder
     training, answer = folder / "train", folder / "localize"
     shutil.rmtree(training, ignore_errors=True)  # a new demo, not the old one continued
-    seconds = {
-        "render": run("render", "crosslocate.render", f"hydra.run.dir={folder / 'render'}"),
-        "train and evaluate": run(
-            "train and evaluate", "crosslocate.train", "experiment=demo", f"threads={threads}",
-            f"hydra.run.dir={training}", *arguments.overrides,
-        ),
-        "localize": run(
-            "localize", "crosslocate.localize", f"photo={PHOTO}", f"checkpoint={training}", "split=test",
-            f"threads={threads}", f"hydra.run.dir={answer}",
-        ),
-    }  # fmt: skip
+    seconds = {"render": run("render", "crosslocate.render", f"hydra.run.dir={folder / 'render'}")}
+    threads = free_threads(arguments.threads)
+    seconds["train and evaluate"] = run(
+        "train and evaluate", "crosslocate.train", "experiment=demo", f"threads={threads}", f"hydra.run.dir={training}",
+        *arguments.overrides,
+    )  # fmt: skip
+    seconds["localize"] = run(
+        "localize", "crosslocate.localize", f"photo={PHOTO}", f"checkpoint={training}", "split=test",
+        f"threads={threads}", f"hydra.run.dir={answer}",
+    )  # fmt: skip
     results = json.loads((training / "results.json").read_text())["evaluations"]["test"]
     print("\nTest strip, recall in % within 20 m   trained  untrained     chance")
     for heading, label in ((None, "any heading"), (results["trained"]["heading_deg"], "heading within 30 deg")):
