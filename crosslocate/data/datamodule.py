@@ -153,6 +153,17 @@ class RetrievalDataModule(pl.LightningDataModule):
             self._splits[name] = SplitData(name, query, database, self._relate)
         return self._splits[name]
 
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of the catalog of every ``<split>/<role>`` that there is; its images are not looked at."""
+        found = {}
+        for split in ("train", "val", "test"):
+            for role in CATALOGS:
+                try:
+                    found[f"{split}/{role}"] = self._catalog(role, split).fingerprint()
+                except DataError:  # a data set need not have every split
+                    continue
+        return found
+
     def prepare_data(self) -> None:
         """Make the data set when it can be made (one process of a machine)."""
         if self._prepare is not None:
