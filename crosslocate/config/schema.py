@@ -133,16 +133,16 @@ class EvaluateConfig:
 
 
 def register() -> None:
-    """Make the schemas, and the resolvers that find folders of runs, known to Hydra; again changes nothing."""
+    """Make the schemas, and the resolvers of ``conf/``, known to Hydra; again changes nothing."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    from crosslocate.config import folders
+    from crosslocate.config import folders, resources
     from crosslocate.config.convert_schema import CheckConfig, ConvertConfig
     from crosslocate.config.localize_schema import IndexConfig, LocalizeConfig
     from crosslocate.config.render_schema import RenderConfig
 
-    for resolver in (folders.unused_folder, folders.run_folder, folders.run_record):
+    for resolver in (folders.unused_folder, folders.run_folder, folders.run_record, resources.gpus):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
