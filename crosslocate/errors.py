@@ -43,3 +43,18 @@ class UnwritableError(CrossLocateError):
 
 class StoreError(CrossLocateError):
     """A descriptor store that is incomplete, damaged, or made by other weights."""
+
+
+class RunStopped(BaseException):
+    """A run was asked to stop by a signal; whatever it needs to continue has been saved.
+
+    No error: it passes ``except Exception``, through Lightning and through a sweep, up to who closes the run.
+
+    Args:
+        signum: The signal.
+        reason: ``preempted``, ``timed out``, ``interrupted`` or ``terminated``.
+    """
+
+    def __init__(self, signum: int, reason: str) -> None:
+        self.signal, self.reason = int(signum), reason
+        super().__init__(f"the run was {reason}" if reason != "timed out" else "the run timed out")

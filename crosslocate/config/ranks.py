@@ -4,13 +4,18 @@ Lightning starts rank 1 and up by running the command line again. Within a sweep
 sweep again, in another directory, and the variables of one job's ranks would leak into the next job.
 """
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SUBMITIT_LOCAL_GLOBALID")
+"""What starters of processes (torchrun, Lightning, srun, submitit) call the number of one."""
+_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -20,6 +25,7 @@ def one_job(sweeping: bool) -> Iterator[None]:
     Args:
         sweeping: Whether the job is one of a sweep in this process (``-m`` with a launcher that runs jobs here).
     """
+    end_with_parent()
     argv = sys.argv[:]
     environment = {name: os.environ.get(name) for name in RANK_VARIABLES}
     if sweeping:
@@ -34,6 +40,24 @@ def one_job(sweeping: bool) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def is_first_process() -> bool:
+    """Whether this is the only or the first process of a run, before or without Lightning's knowing."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in RANKS)
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends, if Lightning started it as one of a run's ranks.
+
+    Of a run whose first process was killed, nobody must be left who writes into its folder: it may be resumed. Linux
+    only; elsewhere such a process ends when it next needs the others.
+    """
+    if int(os.environ.get("LOCAL_RANK") or 0) == 0 or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() == 1:  # it ended before that
+        sys.exit(1)
 
 
 def _point_ranks_at_this_job() -> None:
