@@ -1,10 +1,12 @@
 """Keeps the processes of a multi-device job inside that job, also when it is one of a sweep.
 
 Lightning starts rank 1 and up by running the command line again. Within a sweep that command line would start the
-sweep again, in another directory, and the variables of one job's ranks would leak into the next job.
+sweep again, in another directory, and the variables of one job's ranks would leak into the next job. Where a launcher
+runs a job in a process of its own, the command line is the launcher's, and says nothing of the job at all.
 """
 
 import ctypes
+import importlib.util
 import os
 import signal
 import sys
@@ -23,17 +25,19 @@ def one_job(sweeping: bool) -> Iterator[None]:
     """Surround one job: its ranks start with this job's own overrides, in its own directory, and leave nothing behind.
 
     Args:
-        sweeping: Whether the job is one of a sweep in this process (``-m`` with a launcher that runs jobs here).
+        sweeping: Whether the job is one of a sweep (``-m``), run by the process that began the sweep or by one that a
+            launcher started.
     """
     end_with_parent()
-    argv = sys.argv[:]
+    argv, main = sys.argv[:], sys.modules["__main__"]
+    spec = main.__spec__
     environment = {name: os.environ.get(name) for name in RANK_VARIABLES}
     if sweeping:
         _point_ranks_at_this_job()
     try:
         yield
     finally:
-        sys.argv = argv
+        sys.argv, main.__spec__ = argv, spec
         _leave_process_group()
         for name, value in environment.items():
             if value is None:
@@ -66,6 +70,9 @@ def _point_ranks_at_this_job() -> None:
 
     hydra = HydraConfig.get()
     sys.argv = [sys.argv[0], *hydra.overrides.task]
+    entry_point = importlib.util.find_spec(f"crosslocate.{hydra.job.config_name}")
+    if entry_point is not None:
+        sys.modules["__main__"].__spec__ = entry_point
     node: Any = HydraConfig.instance().cfg
     if node is not None:
         with read_write(node.hydra.run), open_dict(node.hydra.run):
