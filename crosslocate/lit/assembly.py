@@ -55,6 +55,7 @@ def build_module(cfg: DictConfig, datamodule: RetrievalDataModule, *, pretrained
         build(cfg.optimizer.factory),
         build(cfg.scheduler),
         cfg.optimizer.weight_decay,
+        cfg.optimizer.scale_lr,
         plain,
     )
 
@@ -109,6 +110,7 @@ def _trainer(node: DictConfig, folder: str, **parts: Any) -> pl.Trainer:
     if node.precision == "32-true":
         torch.backends.cudnn.allow_tf32 = False  # else a GPU convolves with 10 bits of precision
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
+    warnings.filterwarnings("ignore", "The `srun` command is available on your system but is not used")
     trainer: pl.Trainer = build(
         node,
         default_root_dir=folder,
