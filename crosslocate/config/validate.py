@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,15 @@ def validate_train(cfg: Any) -> None:
     Raises:
         ConfigError: Names the key, the value and what is allowed.
     """
-    for rule in (_check_missing, _check_numbers, _check_mining, _check_trainer, _check_logger, _check_folder):
+    for rule in (
+        _check_missing,
+        _check_numbers,
+        _check_dataset,
+        _check_mining,
+        _check_trainer,
+        _check_logger,
+        _check_folder,
+    ):
         rule(cfg)
 
 
@@ -98,6 +106,11 @@ NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset.workers": (not_negative, "an integer of at least 0"),
     "dataset.positive_distance": (not_negative, "metres, at least 0"),
     "dataset.negative_distance": (not_negative, "metres, at least 0"),
+    "dataset.match_fov": (lambda value: 0 < value < 180, "degrees between 0 and 180, or null"),
+    "pooling.p": (positive, "a number above 0"),
+    "scheduler.warmup_steps": (not_negative, "an integer of at least 0"),
+    "scheduler.final_fraction": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
+    "callbacks.last.every_n_steps": (positive, "an integer of at least 1"),
     "dataset.mirror.share": (lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     "evaluation.heading": (lambda value: 0 <= value <= 180, "degrees from 0 to 180"),
     "evaluation.curve_step": (positive, "metres, above 0"),
@@ -115,6 +128,8 @@ OPTIONAL_NUMBERS = {
     "mining.queries_per_round": (positive, "an integer of at least 1, or null"),
     "trainer.gradient_clip_val": (positive, "a number above 0, or null"),
 }
+DIFFERENT = ("loss.", "pooling.", "scheduler.", "callbacks.", "dataset.match_fov")
+"""What not every option of an open group has."""
 
 
 def _check_numbers(cfg: Any) -> None:
@@ -122,7 +137,7 @@ def _check_numbers(cfg: Any) -> None:
 
     for key, (rule, allowed) in (NUMBERS | OPTIONAL_NUMBERS).items():
         value = OmegaConf.select(cfg, key)
-        if value is None and (key in OPTIONAL_NUMBERS or key.startswith("loss.")):  # losses differ in what they have
+        if value is None and (key in OPTIONAL_NUMBERS or key.startswith(DIFFERENT)):
             continue
         if isinstance(value, bool | str) or value is None or not rule(value):
             raise ConfigError(key, value, allowed)
@@ -132,8 +147,21 @@ def _check_numbers(cfg: Any) -> None:
             raise ConfigError(key, value, choices)
 
 
+def _check_dataset(cfg: Any) -> None:
+    dataset = cfg.dataset
+    size = list(dataset.size) if isinstance(dataset.size, Sequence) and not isinstance(dataset.size, str) else []
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ConfigError("dataset.size", dataset.size, "[height, width] in pixels, each at least 1")
+    if dataset.positive_distance > dataset.negative_distance:
+        allowed = f"at most dataset.negative_distance={dataset.negative_distance}: no view is both"
+        raise ConfigError("dataset.positive_distance", dataset.positive_distance, allowed)
+
+
 def _check_mining(cfg: Any) -> None:
     mining = cfg.mining
+    if mining.queries_per_round is not None and mining.queries_together > mining.queries_per_round:
+        allowed = f"at most mining.queries_per_round={mining.queries_per_round}"
+        raise ConfigError("mining.queries_together", mining.queries_together, allowed)
     if mining.negatives < 0:
         raise ConfigError("mining.negatives", mining.negatives, "an integer of at least 0")
     if mining.negatives == 0 and cfg.loss.get("_target_", "").endswith(".TripletLoss"):
@@ -148,6 +176,7 @@ def _check_mining(cfg: Any) -> None:
 def _check_trainer(cfg: Any) -> None:
     trainer = cfg.trainer
     _check_choices(trainer)
+    _check_amounts(trainer)
     if trainer.max_epochs < 1 and trainer.max_steps < 1:
         raise ConfigError("trainer.max_epochs", trainer.max_epochs, "at least 1, unless trainer.max_steps is given")
     if 0 < trainer.max_epochs < trainer.check_val_every_n_epoch:
@@ -155,6 +184,24 @@ def _check_trainer(cfg: Any) -> None:
         raise ConfigError("trainer.check_val_every_n_epoch", trainer.check_val_every_n_epoch, allowed)
     if isinstance(trainer.devices, int) and trainer.devices * trainer.num_nodes > 1 and trainer.strategy == "auto":
         raise ConfigError("trainer.strategy", "auto", ["ddp"], f"trainer.devices={trainer.devices} needs trainer=ddp")
+
+
+def _check_amounts(trainer: Any) -> None:
+    devices, limit = trainer.devices, trainer.limit_train_batches
+    numbers = list(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else None
+    listed = numbers is not None and all(isinstance(n, int) and n >= 0 for n in numbers) and len(set(numbers)) > 0
+    if not (listed or devices == "auto" or (isinstance(devices, int) and (devices > 0 or devices == -1))):
+        allowed = "a number of devices of at least 1, -1 or auto for all, or a list of their numbers"
+        raise ConfigError("trainer.devices", devices, allowed)
+    whole = isinstance(limit, int) and not isinstance(limit, bool) and limit > 0
+    if not whole and not (isinstance(limit, float) and 0 < limit <= 1):
+        raise ConfigError(
+            "trainer.limit_train_batches", limit, "a number of batches of at least 1, or a share up to 1.0"
+        )
+    if trainer.max_steps < 1 and trainer.max_steps != -1:
+        raise ConfigError("trainer.max_steps", trainer.max_steps, "an integer of at least 1, or -1: no limit")
+    if trainer.accelerator == "cpu" and trainer.precision == "16-mixed":
+        raise ConfigError("trainer.precision", "16-mixed", ["32-true", "bf16-mixed"], "trainer.accelerator=cpu")
 
 
 def _check_choices(trainer: Any) -> None:
@@ -171,6 +218,9 @@ def _check_logger(cfg: Any) -> None:
 
 def _check_folder(cfg: Any) -> None:
     """A new run does not write over another one, and one that is resumed is found by its folder."""
+    if cfg.resume is not None and cfg.initial_weights is not None:
+        allowed = f"null with resume={cfg.resume}: a run that is continued has its weights"
+        raise ConfigError("initial_weights", cfg.initial_weights, allowed)
     if cfg.resume is not None:
         if Path(cfg.resume).expanduser().is_file() and resumed_folder(cfg.resume) is None:
             allowed = f"the folder of a run, or a file in its folder {CHECKPOINTS}"

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from crosslocate.config.app import conf_dir
 from crosslocate.config.build import build
+from crosslocate.config.rehearsal import rehearse
 from crosslocate.config.schema import register
 from crosslocate.config.validate import validate_train
 from crosslocate.errors import ConfigError
@@ -49,6 +50,7 @@ def test_the_groups_of_the_design_are_there():
 def test_option_composes_validates_and_builds(group, option, tmp_path):
     cfg = composed(f"{group}={option}", *MISSING.get(option, []), "backbone.weights=none", f"paths.run={tmp_path}")
     validate_train(cfg)
+    rehearse(cfg)
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     node = cfg[group]
     if group == "trainer":
@@ -64,7 +66,9 @@ def test_presets_compose_and_validate(group):
     names = options(group)
     assert names
     for name in names:
-        validate_train(composed(f"{group}={name}"))
+        cfg = composed(f"{group}={name}")
+        validate_train(cfg)
+        rehearse(cfg)
 
 
 @pytest.mark.parametrize("option", options("tensor"))
