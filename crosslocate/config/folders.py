@@ -2,10 +2,13 @@
 
 import itertools
 import os
+from datetime import datetime
 from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's checkpoints in the folder of the run."""
+RESTARTS = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+"""Variables in which those who start processes count how often they have started this job before."""
 _taken: dict[str, str] = {}
 
 
@@ -13,14 +16,15 @@ def unused_folder(wanted: str) -> str:
     """Make a folder that nobody else has: ``wanted``, or the first of ``<wanted>_2``, ``<wanted>_3``, ... that is free.
 
     Runs that start in the same second have the same wish. One process asks for the same folder again and again, and
-    gets the same answer. Processes of one run that something else than this package started (torchrun, srun) share
-    the folder that they wish for.
+    gets the same answer. Processes of one run that something else than this package started (torchrun, srun) each
+    wish for another second: they share a folder that is named after what started them.
 
     Raises:
         SystemExit: It cannot be made; ends the process with a message, since Hydra would print a traceback.
     """
-    if any(int(os.environ.get(count) or 1) > 1 for count in ("WORLD_SIZE", "SLURM_NTASKS")):
-        return wanted
+    if shares_folder():
+        name = launch_name()
+        return wanted if name is None else str(Path(wanted).with_name(name))
     if wanted not in _taken:
         path = Path(wanted)
         try:
@@ -33,6 +37,50 @@ def unused_folder(wanted: str) -> str:
                 "give a folder to write to: paths.outputs=<folder>"
             ) from error
     return _taken[wanted]
+
+
+def shares_folder() -> bool:
+    """Whether this is one of several processes of a run that something else than this package started."""
+    return _in_step() or int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def launch_name() -> str | None:
+    """What processes of a run can name its folder after: their step of a SLURM job, or what torchrun they are of.
+
+    It stays the same when they are started again: by SLURM from its queue, by torchrun after a failure. None where
+    somebody else started them.
+
+    Raises:
+        SystemExit: torchrun started them on several machines, and they have nothing in common.
+    """
+    known = os.environ
+    if _in_step():
+        return f"slurm_{known['SLURM_JOB_ID']}_{known['SLURM_STEP_ID']}"
+    if "TORCHELASTIC_RUN_ID" not in known:
+        return None
+    if known["WORLD_SIZE"] == known.get("LOCAL_WORLD_SIZE"):
+        return f"{datetime.fromtimestamp(_began(os.getppid())):%Y-%m-%d_%H-%M-%S}_{os.getppid()}"
+    if known["TORCHELASTIC_RUN_ID"] == "none":
+        raise SystemExit(
+            "error: hydra.run.dir: the processes of this run, on several machines, need one name for its folder; "
+            "give hydra.run.dir=<folder>, or torchrun --rdzv-id=<name>"
+        )
+    return f"torchrun_{known['TORCHELASTIC_RUN_ID']}"
+
+
+def _in_step() -> bool:
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS") or 1
+    return int(tasks) > 1 and "SLURM_STEP_ID" in os.environ and "SLURM_JOB_ID" in os.environ
+
+
+def _began(process: int) -> float:
+    """When a process of this machine began: seconds since 1970, the same whoever asks; 0 where nothing tells."""
+    try:
+        since_boot = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    except (OSError, StopIteration):
+        return 0.0
+    return int(boot.split()[1]) + since_boot / os.sysconf("SC_CLK_TCK")
 
 
 def _names(path: Path) -> itertools.chain[Path]:
@@ -65,6 +113,16 @@ def run_folder(resume: str | None, fresh: str) -> str:
 def run_record(resume: str | None) -> str:
     """Where Hydra keeps the command line: that of a resume must not replace the one that began the run."""
     return ".hydra_resumed" if resume else ".hydra"
+
+
+def may_continue() -> bool:
+    """Whether this job may find an earlier start of itself: one of a sweep, or one that was put back into a queue."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if any(int(os.environ.get(count) or 0) > 0 for count in RESTARTS):
+        return True
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def has_checkpoint(folder: str | Path) -> bool:

@@ -41,9 +41,10 @@ class MiningConfig:
 
 @dataclass
 class OptimizerConfig:
-    """Optimizer with the two numbers that everybody changes."""
+    """Optimizer with the numbers that everybody changes."""
 
     lr: float = MISSING
+    scale_lr: str = MISSING
     weight_decay: float = MISSING
     factory: Any = MISSING
 
@@ -68,6 +69,7 @@ class TrainerConfig:
     devices: Any = MISSING
     num_nodes: int = MISSING
     strategy: str = MISSING
+    sync_batchnorm: bool = MISSING
     precision: str = MISSING
     max_epochs: int = MISSING
     max_steps: int = MISSING
@@ -101,8 +103,10 @@ class TrainConfig:
     paths: PathsConfig = MISSING
     name: str = MISSING
     seed: int = MISSING
+    deterministic: bool = MISSING
     threads: int | None = MISSING
     resume: str | None = MISSING
+    reproduce: str | None = MISSING
     initial_weights: str | None = MISSING
     untrained: bool = MISSING
     test: bool = MISSING

@@ -1,12 +1,12 @@
 """Rules across fields that types cannot express; they run before any data is touched."""
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crosslocate.config.folders import CHECKPOINTS, has_checkpoint, resumed_folder
+from crosslocate.config.folders import CHECKPOINTS, has_checkpoint, may_continue, resumed_folder
+from crosslocate.config.ranks import is_first_process
 from crosslocate.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
@@ -90,6 +90,7 @@ def not_negative(value: Any) -> bool:
 
 
 CHOICES = {
+    "optimizer.scale_lr": ("none", "linear", "sqrt"),
     "loss.distance": ("squared_euclidean", "cosine"),
     "evaluation.dtype": ("float32", "float16"),
     "evaluation.threshold": ("inclusive", "strict"),
@@ -205,6 +206,9 @@ def _check_amounts(trainer: Any) -> None:
 
 
 def _check_choices(trainer: Any) -> None:
+    if trainer.sync_batchnorm and trainer.accelerator == "cpu":
+        allowed = "false with trainer.accelerator=cpu: PyTorch has it for GPUs only"
+        raise ConfigError("trainer.sync_batchnorm", True, allowed)
     for key, choices in (("accelerator", ACCELERATORS), ("strategy", STRATEGIES), ("precision", PRECISIONS)):
         if trainer[key] not in choices:
             raise ConfigError(f"trainer.{key}", trainer[key], choices)
@@ -227,7 +231,8 @@ def _check_folder(cfg: Any) -> None:
             hint = "To begin a new run with the weights of a checkpoint elsewhere: initial_weights=<file>"
             raise ConfigError("resume", cfg.resume, allowed, hint)
         return
-    first = all(int(os.environ.get(rank) or 0) == 0 for rank in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    if first and has_checkpoint(cfg.paths.run):  # other processes of a run may come when it has a checkpoint already
+    if not is_first_process() or may_continue():  # other processes of a run may come when it has a checkpoint already
+        return
+    if has_checkpoint(cfg.paths.run):
         hint = f"To go on with that run: resume={cfg.paths.run}"
         raise ConfigError("paths.run", cfg.paths.run, "a folder without the checkpoints of another run", hint)
