@@ -146,8 +146,11 @@ def register() -> None:
     from crosslocate.config.localize_schema import IndexConfig, LocalizeConfig
     from crosslocate.config.render_schema import RenderConfig
 
-    for resolver in (folders.unused_folder, folders.run_folder, folders.run_record, resources.gpus):
+    for resolver in (folders.run_record, resources.gpus):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+    for resolver in (folders.unused_folder, folders.run_folder):
+        # a folder stays with the configuration that it was found for, also where another process goes on with it
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True, use_cache=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
