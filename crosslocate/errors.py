@@ -45,6 +45,10 @@ class StoreError(CrossLocateError):
     """A descriptor store that is incomplete, damaged, or made by other weights."""
 
 
+class SweepError(CrossLocateError):
+    """Jobs that cannot run, the folder of another sweep, or a record of a sweep that cannot be read."""
+
+
 class RunStopped(BaseException):
     """A run was asked to stop by a signal; whatever it needs to continue has been saved.
 

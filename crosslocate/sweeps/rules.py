@@ -1,0 +1,66 @@
+"""Rules that the jobs of a sweep keep together, once each of them could run alone."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from crosslocate.errors import SweepError
+from crosslocate.sweeps.check import Checked
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+ONE_ALLOCATION = "SlurmLauncher"
+"""Class of launchers that ask for the same devices for every job."""
+
+
+def require_runnable(config: "DictConfig", found: Sequence[Checked]) -> None:
+    """Check that every job can run, alone and beside the others.
+
+    Args:
+        config: Configuration of the sweep.
+        found: What the check of each job found.
+
+    Raises:
+        SweepError: Says of every job that cannot run what is wrong with it.
+    """
+    wrong = [f"{checked.job}: {checked.problem}" for checked in found if checked.problem is not None]
+    if wrong:
+        lines = "".join(f"\n  {line}" for line in wrong)
+        raise SweepError(f"{len(wrong)} of the {len(found)} jobs cannot run, and none was started:{lines}")
+    if wrong := _broken(config, found):
+        raise SweepError("the jobs cannot run together, and none was started:" + "".join(f"\n  {w}" for w in wrong))
+
+
+def _broken(config: "DictConfig", found: Sequence[Checked]) -> list[str]:
+    return [*_same_runs(found), *_other_resources(config, found)]
+
+
+def _same_runs(found: Sequence[Checked]) -> Iterator[str]:
+    """Jobs that would be the same run: a value is there twice, or something hides what differs."""
+    alike: dict[str, list[Checked]] = defaultdict(list)
+    for checked in found:
+        alike[checked.content].append(checked)
+    for group in alike.values():
+        if len(group) > 1:
+            first = set(group[0].job.overrides)
+            differing = sorted({value for other in group[1:] for value in first ^ set(other.job.overrides)})
+            numbers = ", ".join(str(checked.job.number) for checked in group)
+            why = f"{', '.join(differing)} make no difference" if differing else "a value is given twice"
+            yield f"jobs {numbers} are the same run: {why}"
+
+
+def _other_resources(config: "DictConfig", found: Sequence[Checked]) -> Iterator[str]:
+    if not str(config.hydra.launcher.get("_target_")).endswith(f".{ONE_ALLOCATION}"):
+        return
+    trainer = config.trainer
+    asked = (trainer.accelerator, trainer.devices, trainer.num_nodes)
+    for checked in found:
+        if checked.resources != asked:
+            keys = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes")
+            pairs = [f"{k}={v!r}" for k, v, a in zip(keys, checked.resources, asked, strict=True) if v != a]
+            yield (
+                f"{checked.job}: {', '.join(pairs)} is not allowed; allowed: what the sweep asks SLURM for, "
+                f"{', '.join(f'{k}={a!r}' for k, a in zip(keys, asked, strict=True))}; all jobs of a sweep get the "
+                "same: give it outside of what is swept, or submit a sweep for each"
+            )
