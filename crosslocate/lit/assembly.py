@@ -9,11 +9,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from crosslocate.config.build import build
 from crosslocate.data.datamodule import RetrievalDataModule
+from crosslocate.lit.checkpoint import WholeFiles
 from crosslocate.lit.module import RetrievalModule
 from crosslocate.lit.recall import RecallCallback
+from crosslocate.lit.signals import own_signals
 from crosslocate.mining.callback import MiningCallback
 from crosslocate.models.network import build_network
 
@@ -89,7 +92,8 @@ def build_trainer(cfg: DictConfig, callbacks: list[pl.Callback]) -> pl.Trainer:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     for logger in loggers:
         logger.log_hyperparams(plain)
-    return _trainer(cfg.trainer, cfg.paths.run, logger=loggers, callbacks=[*callbacks, *configured])
+    parts = {"logger": loggers, "callbacks": [*callbacks, *configured], "deterministic": cfg.deterministic}
+    return _trainer(cfg.trainer, cfg.paths.run, **parts)
 
 
 def build_evaluator(
@@ -117,9 +121,17 @@ def _trainer(node: DictConfig, folder: str, **parts: Any) -> pl.Trainer:
         use_distributed_sampler=False,  # every rank's loaders hold its own share already
         num_sanity_val_steps=0,
         enable_model_summary=False,
+        plugins=_plugins(),
         **parts,
     )
+    own_signals(trainer)
     return trainer
+
+
+def _plugins() -> list[Any]:
+    """How checkpoints are written; and within SLURM, its environment without Lightning's own way of requeueing."""
+    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    return [WholeFiles(), *slurm]
 
 
 def best_checkpoint(trainer: pl.Trainer) -> Path | None:

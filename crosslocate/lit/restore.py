@@ -1,8 +1,9 @@
 """From a checkpoint, or the folder of a run, back to its configuration and its network."""
 
 import hashlib
+import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
+from crosslocate.config.ranks import is_first_process
 from crosslocate.config.targets import require_trusted
+from crosslocate.console import say
 from crosslocate.data.pipeline import InputPipeline
 from crosslocate.errors import CheckpointError, ConfigError
+from crosslocate.lit.checkpoint import LAST, PREVIOUS
 from crosslocate.models.network import CrossModalNetwork
 from crosslocate.models.weights import load_strictly
 
@@ -40,6 +44,43 @@ def checkpoint_file(place: str | Path, name: str = "best") -> Path:
     return file
 
 
+def last_checkpoint(place: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint that a run goes on from, and its content.
+
+    It is the last one, or the one before where the last is damaged or missing: that is said, and the damaged file is
+    kept as ``last.ckpt.damaged``. A checkpoint file that is named itself is taken, or refused, as it is.
+
+    Args:
+        place: Folder of a run, its last checkpoint, or any other checkpoint file.
+
+    Raises:
+        CheckpointError: There is none, or all are damaged: names them.
+    """
+    path = Path(place).expanduser()
+    last = path / "checkpoints" / LAST if path.is_dir() else path
+    previous = last.with_name(PREVIOUS)
+    if last.name != LAST or not previous.is_file():
+        file = checkpoint_file(place, Path(LAST).stem)
+        return file, read_checkpoint(file)
+    try:
+        return last, read_checkpoint(checkpoint_file(last))
+    except CheckpointError as error:
+        return previous, _instead(last, error, previous)
+
+
+def _instead(last: Path, reason: CheckpointError, previous: Path) -> dict[str, Any]:
+    try:
+        content = read_checkpoint(previous)
+    except CheckpointError as error:
+        raise CheckpointError(f"{reason}; nor can the one before be read: {error}") from error
+    if is_first_process():
+        damaged = last.with_name(f"{LAST}.damaged")
+        with suppress(FileNotFoundError):
+            last.replace(damaged)
+        say(f"{reason}; going on from the checkpoint before, {previous}; what is damaged is kept as {damaged}")
+    return content
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code that it may contain.
 
@@ -47,6 +88,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: The file is damaged, or is no checkpoint of this package.
     """
     try:
+        _require_whole(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch passes on whatever its unpickler meets in a damaged file
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -57,6 +99,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(t, Tensor) for k, t in state.items()):
         raise CheckpointError(f"{path} is not a checkpoint of this package: its state_dict is not of named tensors")
     return content
+
+
+def _require_whole(path: Path) -> None:
+    """Compare the contents of a checkpoint with the check sums in it, which torch does not."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def saved_config(checkpoint: Mapping[str, Any], source: Path, paths: DictConfig | None = None) -> DictConfig:

@@ -67,6 +67,10 @@ class Listener:
         if self.received is not None and not self._raised:
             self._stop(self.received)
 
+    def give_up(self) -> None:
+        """Act on signals from now on, and forget what was noted: the run ends for another reason."""
+        self._deferring, self.received = False, None
+
     def follow(self, signum: int) -> RunStopped:
         """What to raise now that ``signum``, here or in another process of the run, is followed."""
         self.received, self._deferring, self._raised = signum, False, True
@@ -109,6 +113,16 @@ def listening() -> Iterator[Listener]:
         listener.remove()
 
 
+def own_signals(trainer: Any) -> None:
+    """Keep a Lightning trainer from handling signals itself.
+
+    Its handler for SIGTERM talks to other processes from wherever the program is, and for that it makes every step wait
+    for the device.
+    """
+    trainer._signal_connector.register_signal_handlers = _nothing
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing
+
+
 def listener() -> Listener | None:
     """Who listens for the job of the moment."""
     return _listeners[-1] if _listeners else None
@@ -133,6 +147,10 @@ def reason(signum: int, environment: Mapping[str, str], now: float) -> str:
         return "terminated"
     end = environment.get("SLURM_JOB_END_TIME", "")
     return "timed out" if end.isdecimal() and int(end) - now < END_OF_TIME else "preempted"
+
+
+def _nothing() -> None:
+    pass
 
 
 def _pass_on(handler: Handler, signum: int, frame: FrameType | None) -> None:

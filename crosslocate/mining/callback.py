@@ -1,6 +1,7 @@
 """The in-training refresh: at the start of every round, extract descriptors, mine, and hand out the plan."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ class MiningCallback(pl.Callback):
         queries_together: Queries of a place that follow each other, and so mostly share a batch.
         shuffle: Whether every epoch has an order of its own; otherwise queries come as the catalog lists them.
         seed: Seed of every draw.
+
+    Attributes:
+        between_batches: Called after every batch of an extraction, equally often on every process; may end the run.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class MiningCallback(pl.Callback):
         self.queries_per_round, self.queries_together = queries_per_round, queries_together
         self.shuffle, self.seed = shuffle, seed
         self.report: MiningReport | None = None
+        self.between_batches: Callable[[], None] = _go_on
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Look up the training set and offer the plans to the data module."""
@@ -70,7 +75,7 @@ class MiningCallback(pl.Callback):
                 self.queries_per_round,
                 f"a size whose smallest round (here {smallest}) gives each of {trainer.world_size} processes a query",
             )
-        self._extractor = RoundExtractor(trainer, pl_module, datamodule)
+        self._extractor = RoundExtractor(trainer, pl_module, datamodule, lambda: self.between_batches())
         datamodule.planner = self
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -149,3 +154,7 @@ class MiningCallback(pl.Callback):
         metrics = {name: value for name, value in self.report.metrics().items() if np.isfinite(value)}
         for logger in self._trainer.loggers:
             logger.log_metrics(metrics, step=self._trainer.global_step)
+
+
+def _go_on() -> None:
+    pass

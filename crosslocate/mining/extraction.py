@@ -1,7 +1,7 @@
 """Descriptors of training rows with the weights of the moment, in the middle of training."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,17 @@ class RoundExtractor:
         trainer: Knows ranks, devices and precision.
         module: Encodes; it is put into evaluation mode meanwhile.
         datamodule: Knows readers, loaders and the pipeline from raw images to network inputs.
+        between_batches: Called after every batch, as often on every process as on that with the most batches.
     """
 
-    def __init__(self, trainer: pl.Trainer, module: pl.LightningModule, datamodule: Any) -> None:
+    def __init__(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        datamodule: Any,
+        between_batches: Callable[[], None],
+    ) -> None:
+        self._between_batches = between_batches
         self._trainer, self._module, self._pipeline = trainer, module, datamodule.pipeline
         self._folder = Path(trainer.default_root_dir) / "mining"
         split = datamodule.train
@@ -89,14 +97,15 @@ class RoundExtractor:
         trainer, module = self._trainer, self._module
         sampler, loader = self._roles[role]
         store = self._store(role, len(rows))
-        mine = rows[trainer.global_rank :: trainer.world_size]
-        sampler.assign(mine.tolist())
+        sampler.assign(rows[:: trainer.world_size].tolist())  # the first process has as many as any
+        most = len(sampler)
+        sampler.assign(rows[trainer.global_rank :: trainer.world_size].tolist())
         was_training = module.training
         module.eval()
         try:
             extract(
                 lambda images: self._encode(role, images),
-                _at_positions(loader, trainer.global_rank, trainer.world_size),
+                self._interrupted(_at_positions(loader, trainer.global_rank, trainer.world_size), most),
                 store,
                 device=module.device,
                 description=f"Mining: {role} descriptors",
@@ -107,6 +116,15 @@ class RoundExtractor:
         trainer.strategy.barrier(f"mining-{role}")
         store.require_complete()
         return RowDescriptors(rows, store.descriptors)
+
+    def _interrupted(self, batches: Iterator[dict[str, Any]], most: int) -> Iterator[dict[str, Any]]:
+        done = 0
+        for batch in batches:
+            yield batch
+            done += 1
+            self._between_batches()
+        for _ in range(most - done):
+            self._between_batches()
 
     def _store(self, role: str, rows: int) -> DescriptorStore:
         """A new store, made by the first rank and opened by the others."""
