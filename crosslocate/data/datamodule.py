@@ -51,13 +51,13 @@ class RetrievalDataModule(pl.LightningDataModule):
         positive_heading: Degrees, see `relate`.
         negative_distance: Metres, see `relate`.
         negative_rule: Which views may serve as negatives, in mining and within a batch.
-        batch_size: Triplets of a training batch on one rank.
+        batch_size: Triplets of a training batch for each process: together they share one of as many times more.
         extraction_batch_size: Images of a batch that is only embedded.
         workers: Worker processes of every loader; 0 reads in the main process.
         cache: Folder for decoded images, on a disk of this machine; None decodes at every read.
         seed: Seed of the augmentations.
-        train_loader: Makes the training loader from a `TripletDataset`, the planner and the batch size, with the
-            keywords rank, world_size, workers and pin_memory.
+        train_loader: Makes the training loader from a `TripletDataset`, the planner and the triplets of a whole batch,
+            with the keywords workers and pin_memory.
         prepare: Called with ``root`` by one process before anything is read; makes data sets that can be made.
         staging: Folder on a disk of this machine that the images of a split are copied to when it is first used, by one
             process, and read from; None reads them where they are.
@@ -120,6 +120,11 @@ class RetrievalDataModule(pl.LightningDataModule):
         self._train_loader, self._prepare = train_loader, prepare
         self._catalogs: dict[Path, Catalog] = {}
         self._splits: dict[str, SplitData] = {}
+
+    @property
+    def global_batch_size(self) -> int:
+        """Triplets of a whole training batch, which all processes share."""
+        return self.batch_size * self._rank()[1]
 
     @property
     def train(self) -> SplitData:
@@ -192,14 +197,11 @@ class RetrievalDataModule(pl.LightningDataModule):
         if self.planner is None:
             raise ConfigError("callbacks.mining", None, "a callback that plans rounds and sets datamodule.planner")
         split = self.train
-        dataset = TripletDataset(split.query_reader, split.database_reader, self.negative_rule)
-        rank, world_size = self._rank()
+        dataset = TripletDataset(split.query_reader, split.database_reader, self.negative_rule, *self._rank())
         return self._train_loader(
             dataset,
             self.planner,
-            self.batch_size,
-            rank=rank,
-            world_size=world_size,
+            self.global_batch_size,
             workers=self.workers,
             pin_memory=self._on_gpu(),
         )
@@ -217,11 +219,12 @@ class RetrievalDataModule(pl.LightningDataModule):
         return self.pipeline.arrange(batch) if _has_images(batch) else batch
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch, all but its stamp: that is read on the CPU, and reading it back would stall the device."""
+        """Move a batch, all but what is read on the CPU: reading it back would stall the device."""
+        kept: Batch = {key: batch[key] for key in ("stamp", "share") if key in batch}
         moved: Batch = super().transfer_batch_to_device(
-            {key: value for key, value in batch.items() if key != "stamp"}, device, dataloader_idx
+            {key: value for key, value in batch.items() if key not in kept}, device, dataloader_idx
         )
-        return {**moved, "stamp": batch["stamp"]} if "stamp" in batch else moved
+        return {**moved, **kept}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002 - Lightning's signature
         """Turn raw images into network inputs: see `InputPipeline`; an empty batch has none."""

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from crosslocate.data.reader import ImageReader
 from crosslocate.data.relations import NegativeRule
+from crosslocate.data.share import Share
 
 Batch = dict[str, Any]
 Rows = NDArray[np.int64]
@@ -68,15 +69,28 @@ class TripletDataset(Dataset[Batch]):
     * ``positive`` [B], ``negatives`` [B, N]: positions among the M views, -1 where there is no such negative, int64;
     * ``negative_mask`` [B, M]: which views may serve as further negatives of which query, bool; never its positive.
 
+    Of several processes, each has the whole of this but the images, of which it reads its own: those at the positions
+    that ``share``, a `Share`, gives it. For one process alone there is no such entry.
+
     Args:
         query_reader: Reads queries.
         database_reader: Reads views.
         negative_rule: What may serve as a negative.
+        rank: This process, from 0.
+        world_size: Number of processes that share every batch.
     """
 
-    def __init__(self, query_reader: ImageReader, database_reader: ImageReader, negative_rule: NegativeRule) -> None:
+    def __init__(
+        self,
+        query_reader: ImageReader,
+        database_reader: ImageReader,
+        negative_rule: NegativeRule,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         self.query_reader, self.database_reader = query_reader, database_reader
         self.negative_rule = negative_rule
+        self.rank, self.world_size = rank, world_size
 
     def __getitem__(self, key: Sequence[int]) -> Batch:
         """A batch of one triplet."""
@@ -88,14 +102,21 @@ class TripletDataset(Dataset[Batch]):
         query_rows = np.ascontiguousarray(plan[:, 0])
         database_rows, positive, negatives = unique_views(plan[:, 1], plan[:, 2:])
         return {
-            "query": _tensors(self.query_reader, query_rows),
-            "database": _tensors(self.database_reader, database_rows),
+            **self._images({"query": query_rows, "database": database_rows}),
             "query_rows": torch.from_numpy(query_rows),
             "database_rows": torch.from_numpy(database_rows),
             "positive": torch.from_numpy(positive),
             "negatives": torch.from_numpy(negatives),
             "negative_mask": torch.from_numpy(self._mask(query_rows, database_rows, positive)),
         }
+
+    def _images(self, rows: dict[str, Rows]) -> Batch:
+        readers = {"query": self.query_reader, "database": self.database_reader}
+        if self.world_size == 1:
+            return {role: _tensors(readers[role], rows[role]) for role in readers}
+        share = Share.of({role: len(values) for role, values in rows.items()}, self.rank, self.world_size)
+        images = {role: _tensors(readers[role], rows[role][share.positions(role)]) for role in readers}
+        return {**images, "share": share}
 
     def _mask(self, query_rows: Rows, database_rows: Rows, positive: Rows) -> NDArray[np.bool_]:
         queries, database = self.query_reader.catalog, self.database_reader.catalog

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from crosslocate.data.augmentation import WHOLE, Places
 from crosslocate.data.noise import parts
 from crosslocate.data.tensors import Images
 
@@ -29,11 +30,11 @@ class Geometric:
     def __init__(self, shift: float, zoom: float, aspect: float, rotation: float) -> None:
         self.shift, self.zoom, self.aspect, self.rotation = shift, zoom, aspect, rotation
 
-    def augment(self, images: Images, generator: Generator) -> Images:
+    def augment(self, images: Images, generator: Generator, places: Places = WHOLE) -> Images:
         """See `Augmentation`."""
         first = next(iter(images.values()))
-        n, height, width = first.shape[:3]
-        matrices = self._matrices(n, height / width, generator, first.device)
+        height, width = first.shape[1:3]
+        matrices = places.own(self._matrices(places.count(len(first)), height / width, generator, first.device))
         moved = {name: torch.empty(p.shape, dtype=torch.float32, device=p.device) for name, p in images.items()}
         for part in parts(first):
             grid = _affine_grid(matrices[part], height, width)

@@ -30,7 +30,8 @@ class Mirror(Protocol):
         """The batch of a `TripletDataset` with two entries more, its pixels as they were.
 
         ``views`` int64 [M']: which of the views that were read each view of the batch is; None: each once, in order.
-        ``mirrored``: for ``query`` and ``database`` which images to turn, bool [B] and [M'].
+        ``mirrored``: for ``query`` and ``database`` which images to turn, bool [B] and [M']. All is about the whole
+        batch, whoever reads its images; its first view stays the first.
         """
 
 

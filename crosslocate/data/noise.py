@@ -3,6 +3,7 @@
 import torch
 from torch import Generator, Tensor
 
+from crosslocate.data.augmentation import WHOLE, Places
 from crosslocate.data.tensors import Images
 
 DEPTHS = ("depth", "depth_plain")
@@ -24,14 +25,15 @@ class DepthNoise:
     def __init__(self, factor: float, noise: float) -> None:
         self.factor, self.noise = factor, noise
 
-    def augment(self, images: Images, generator: Generator) -> Images:
+    def augment(self, images: Images, generator: Generator, places: Places = WHOLE) -> Images:
         """See `Augmentation`."""
         depths = {name: pixels.float() for name, pixels in images.items() if name in DEPTHS}
         if not depths:
             return images
         first = next(iter(depths.values()))
-        factor = torch.randn(len(first), 1, 1, generator=generator, device=first.device).mul_(self.factor).exp_()
-        noise = ShiftedNoise(first.shape, generator)
+        normal = torch.randn(places.count(len(first)), 1, 1, generator=generator, device=first.device)
+        factor = places.own(normal).mul_(self.factor).exp_()
+        noise = ShiftedNoise(first.shape, generator, places)
         made = {name: torch.empty_like(depth) for name, depth in depths.items()}
         for part in parts(first):
             relative = noise.part(part).mul_(self.noise).add_(1.0).clamp_(min=0.0).mul_(factor[part])
@@ -48,11 +50,14 @@ class ShiftedNoise:
     Args:
         shape: Of the images, [n, ...].
         generator: Source of every draw.
+        places: Of the images in their batch.
     """
 
-    def __init__(self, shape: torch.Size, generator: Generator) -> None:
-        n, self.shape = shape[0], shape[1:]
-        self._starts = torch.randint(0, self.shape.numel(), (n,), generator=generator, device=generator.device)
+    def __init__(self, shape: torch.Size, generator: Generator, places: Places = WHOLE) -> None:
+        self.shape = shape[1:]
+        count = (places.count(shape[0]),)
+        starts = torch.randint(0, self.shape.numel(), count, generator=generator, device=generator.device)
+        self._starts = places.own(starts)
         self._strip = torch.randn(2 * self.shape.numel(), generator=generator, device=generator.device)
 
     def part(self, part: slice) -> Tensor:

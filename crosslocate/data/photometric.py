@@ -7,6 +7,7 @@ import cv2
 import torch
 from torch import Generator, Tensor
 
+from crosslocate.data.augmentation import WHOLE, Places
 from crosslocate.data.noise import ShiftedNoise, parts
 from crosslocate.data.tensors import LUMA, Images, along_rows
 
@@ -69,28 +70,31 @@ class Photometric:
         self.white_balance, self.hue, self.saturation = white_balance, hue, saturation
         self.blur, self.noise = blur, noise
 
-    def augment(self, images: Images, generator: Generator) -> Images:
+    def augment(self, images: Images, generator: Generator, places: Places = WHOLE) -> Images:
         """See `crosslocate.data.augmentation.Augmentation`."""
         photos = {name: pixels for name, pixels in images.items() if name in PHOTOS}
         if not photos:
             return images
-        light = self._draw(next(iter(photos.values())), generator)
-        return {**images, **{name: self._lit(pixels, light, generator) for name, pixels in photos.items()}}
+        light = self._draw(next(iter(photos.values())), generator, places)
+        return {**images, **{name: self._lit(pixels, light, generator, places) for name, pixels in photos.items()}}
 
-    def _draw(self, raw: Tensor, generator: Generator) -> _Light:
-        n, width, device = len(raw), raw.shape[2], raw.device
+    def _draw(self, raw: Tensor, generator: Generator, places: Places) -> _Light:
+        n, width, device = places.count(len(raw)), raw.shape[2], raw.device
         curve = torch.randn(6, n, 1, 1, 1, generator=generator, device=device) if self._curved else None
         colours = self._colours(n, generator) if self.hue or self.saturation else None
         sigma = torch.rand(n, generator=generator, device=device) * (self.blur * width) if self.blur else None
         strength = (
             torch.rand(n, 1, 1, generator=generator, device=device) * (255.0 * self.noise) if self.noise else None
         )
-        return _Light(curve, colours, sigma, strength)
+        return _Light(
+            None if curve is None else places.own(curve, axis=1),
+            *(None if drawn is None else places.own(drawn) for drawn in (colours, sigma, strength)),
+        )
 
-    def _lit(self, raw: Tensor, light: _Light, generator: Generator) -> Tensor:
+    def _lit(self, raw: Tensor, light: _Light, generator: Generator, places: Places) -> Tensor:
         if raw.ndim == 3:
-            return self._lit(raw.unsqueeze(-1), light, generator).squeeze(-1)
-        noise = ShiftedNoise(_rows(raw).shape, generator) if light.noise is not None else None
+            return self._lit(raw.unsqueeze(-1), light, generator, places).squeeze(-1)
+        noise = ShiftedNoise(_rows(raw).shape, generator, places) if light.noise is not None else None
         made = torch.empty(raw.shape, dtype=torch.float32, device=raw.device)
         for part in parts(raw):
             photo = raw[part].to(torch.float32, copy=True, memory_format=torch.contiguous_format)

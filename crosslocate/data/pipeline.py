@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crosslocate.data.augmentation import Augmentation, generator_for
+from crosslocate.data.augmentation import WHOLE, Augmentation, Places, generator_for
 from crosslocate.data.mirror import Mirror, turned
 from crosslocate.data.tensors import Composition, Images
 
@@ -42,12 +42,14 @@ class InputPipeline:
         """Decide on the CPU, before a training batch is moved, which images will be mirrored; pass others on."""
         if "images" in batch or "mirrored" in batch:
             return batch
-        return self.mirror.arrange(batch, np.random.default_rng([self.seed, *batch["stamp"].tolist()]))
+        arranged = self.mirror.arrange(batch, np.random.default_rng([self.seed, *batch["stamp"].tolist()]))
+        return _own(arranged) if "share" in arranged else arranged
 
     def __call__(self, batch: Batch) -> Batch:
         """Compose a batch of `ViewDataset` or of `TripletDataset` (which is augmented); the rest of it is passed on.
 
-        A training batch carries ``stamp``, (epoch, round, position): with the seed it decides every draw.
+        A training batch carries ``stamp``, (epoch, round, position): with the seed it decides every draw. Of one that
+        is shared among processes, each draws the same and gets the inputs of its own images.
         """
         if "images" in batch:
             return {**batch, "images": self.inputs(batch["role"], batch["images"])}
@@ -62,11 +64,29 @@ class InputPipeline:
         images = turned(images, batch["mirrored"][role])
         device = next(iter(images.values())).device
         generator = generator_for(self.seed, (*batch["stamp"].tolist(), int(role == "query")), device)
-        return self.augmentations[role].augment(images, generator)
+        return self.augmentations[role].augment(images, generator, _places(batch, role))
 
     def inputs(self, role: str, images: Images) -> Tensor:
         """Network input, float32 [n, C, H, W], of raw images of a role (``query`` or ``database``), not augmented."""
         return self.compositions[role](images)
+
+
+def _own(batch: Batch) -> Batch:
+    """An arranged batch that is shared: which images to turn, and which to take, of those that this process has."""
+    share, views = batch["share"], batch["views"]
+    if views is not None:
+        read = share.positions("database")
+        share = share.of_views(views)
+        views = np.searchsorted(read, views[share.positions("database")])
+    mirrored = {role: flags[share.positions(role)] for role, flags in batch["mirrored"].items()}
+    return {**batch, "share": share, "views": views, "mirrored": mirrored}
+
+
+def _places(batch: Batch, role: str) -> Places:
+    if "share" not in batch:
+        return WHOLE
+    share = batch["share"]
+    return Places(len(share.owners[role]), torch.from_numpy(share.positions(role)))
 
 
 def _chosen(images: Images, rows: np.ndarray | None) -> Images:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from crosslocate.data import reference_operations as operations
+from crosslocate.data.augmentation import WHOLE, Places
 from crosslocate.data.images import modality
 from crosslocate.data.tensors import Images
 
@@ -120,12 +121,14 @@ class CrossLocateAugmentation:
         self.brightness, self.hue, self.saturation = brightness, hue, saturation
         self.contrast, self.blur, self.noise, self.probability = round(100 * contrast), blur, noise, probability
 
-    def augment(self, images: Images, generator: Generator) -> Images:
+    def augment(self, images: Images, generator: Generator, places: Places = WHOLE) -> Images:
         """See `crosslocate.data.augmentation.Augmentation`; without light and noise, images are moved as float32."""
         first = next(iter(images.values()))
         seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
         rng = np.random.default_rng(int(seed))
-        drawn = [self.draw(first.shape[1], first.shape[2], rng) for _ in range(len(first))]
+        drawn = [self.draw(first.shape[1], first.shape[2], rng) for _ in range(places.count(len(first)))]
+        if places.rows is not None:
+            drawn = [drawn[row] for row in places.rows.tolist()]
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as threads:
             return {name: self._apply(drawn, name, pixels, threads) for name, pixels in images.items()}
 

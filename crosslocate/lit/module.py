@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from crosslocate.errors import CrossLocateError
+from crosslocate.console import say
 from crosslocate.lit.empty_batches import SkipsEmptyBatches
+from crosslocate.lit.gathering import equalize_buffers, gathered
+from crosslocate.lit.optimizers import LEARNING_RATE_RULES
 from crosslocate.models.losses import RetrievalLoss
 from crosslocate.models.network import CrossModalNetwork
 
@@ -21,6 +22,10 @@ SchedulerFactory = Callable[..., LRScheduler]
 class RetrievalModule(SkipsEmptyBatches):
     """Cross-modal training of a network by a loss over the triplets of a plan.
 
+    Several processes share every batch: each embeds some of its images, and all compute the loss of the whole. Weights,
+    losses and recalls are those of one process with that batch, but for the order of sums, and for the statistics of
+    normalisation layers that are not synchronised.
+
     Args:
         network: Embeds queries and database views.
         loss: Called with query and database descriptors and the plan's indices into them.
@@ -28,6 +33,7 @@ class RetrievalModule(SkipsEmptyBatches):
         scheduler: Makes a scheduler that is stepped after every batch, from the optimizer, ``total_steps`` and
             ``steps_per_epoch``.
         weight_decay: For matrices and convolutions; biases and normalisation parameters have none.
+        scale_lr: How the learning rate grows with the number of processes, see `LEARNING_RATE_RULES`.
         config: The composed configuration as plain values; kept in every checkpoint so that a checkpoint explains
             itself.
     """
@@ -39,11 +45,13 @@ class RetrievalModule(SkipsEmptyBatches):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory,
         weight_decay: float,
+        scale_lr: str,
         config: dict[str, Any],
     ) -> None:
         super().__init__()
         self.network, self.loss = network, loss
         self._optimizer, self._scheduler, self._weight_decay = optimizer, scheduler, weight_decay
+        self._lr_factor = LEARNING_RATE_RULES[scale_lr]
         self.config = config
 
     def encode(self, role: str, images: Tensor) -> Tensor:
@@ -53,25 +61,40 @@ class RetrievalModule(SkipsEmptyBatches):
         return descriptors
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Loss of one batch of triplets; stops on a loss that is not finite, naming the queries."""
+        """Loss of one batch of triplets; see `StopsAtNonFinite` for one that is not finite."""
         if self.empty:
             return self.no_loss()
         loss: Tensor = self.loss(
-            self.encode("query", batch["query"]),
-            self.encode("database", batch["database"]),
+            self._embedded("query", batch),
+            self._embedded("database", batch),
             batch["positive"],
             batch["negatives"],
             batch["negative_mask"],
         )
-        if not torch.isfinite(loss.detach()):
-            rows = batch["query_rows"].tolist()
-            raise CrossLocateError(
-                f"the loss is {float(loss.detach())} on query rows {rows}; lower optimizer.lr or look at these images"
-            )
         self.log("train/loss_step", loss.detach(), prog_bar=True)
         # One count for every batch, as the loss itself is: the figure of an epoch is the mean of its batches
         self.log("train/loss_epoch", loss.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
+
+    def _embedded(self, role: str, batch: dict[str, Any]) -> Tensor:
+        """Descriptors of a role in the whole batch; this process embeds its share of the images."""
+        own = self.encode(role, batch[role])
+        return gathered(own, batch["share"], role) if "share" in batch else own
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Any], batch_idx: int) -> None:
+        """Have all processes evaluate the same network."""
+        if self.trainer.world_size > 1:
+            equalize_buffers(self)
+
+    def on_train_start(self) -> None:
+        """Say what several processes make of batch size and learning rate."""
+        trainer, first = self.trainer, self.trainer.optimizers[0].param_groups[0]
+        lr = first.get("initial_lr", first["lr"])  # of schedulers
+        batch = trainer.datamodule.global_batch_size  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            logger.log_metrics({"train/global_batch_size": batch, "train/base_lr": lr}, step=trainer.global_step)
+        if trainer.world_size > 1 and trainer.is_global_zero:
+            say(f"{trainer.world_size} processes share batches of {batch} triplets; learning rate {lr:g}")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Descriptors of a batch of views or queries, for the recall callback."""
@@ -84,6 +107,8 @@ class RetrievalModule(SkipsEmptyBatches):
     def configure_optimizers(self) -> Any:
         """The optimizer over two parameter groups, and the scheduler over the steps of the whole training."""
         optimizer = self._optimizer(parameter_groups(self, self._weight_decay))
+        for group in optimizer.param_groups:
+            group["lr"] *= self._lr_factor(self.trainer.world_size)
         steps = {"total_steps": total_steps(self.trainer), "steps_per_epoch": steps_per_epoch(self.trainer)}
         scheduler = self._scheduler(optimizer, **steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

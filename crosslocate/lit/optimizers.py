@@ -1,4 +1,4 @@
-"""Optimizers that PyTorch does not have."""
+"""Optimizers that PyTorch does not have, and learning rates for several processes."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,6 +6,12 @@ from typing import Any
 
 import torch
 from torch.optim import Adam
+
+LEARNING_RATE_RULES: dict[str, Callable[[int], float]] = {"none": lambda _: 1.0, "linear": float, "sqrt": math.sqrt}
+"""Factors of the learning rate by the number of processes, and so by how many times larger their common batch is.
+
+``linear`` keeps the size of steps of plain SGD (Goyal et al., 2017), ``sqrt`` their variance (Krizhevsky, 2014).
+"""
 
 
 class EpsilonHatAdam(Adam):

@@ -22,7 +22,7 @@ class ValidationLoss(pl.Callback):
 
     No image is embedded a second time. Queries with a positive are taken as the catalog lists them, in batches as
     large as in training; their negatives are drawn from the seed alone, so that epochs differ by their descriptors
-    only. Every process measures some of the batches: any number of processes gives the same figure.
+    only. Every process measures some of the batches: any number of them gives the same figure with the same batches.
 
     Args:
         miner: Chooses the triplets.
@@ -69,7 +69,7 @@ class ValidationLoss(pl.Callback):
         """Plans of this process's batches: every world-size-th of all; such without a triplet are left out."""
         data, rule = datamodule.val, datamodule.negative_rule
         answered = np.flatnonzero(data.relations.positives.counts > 0)
-        batch = np.arange(len(answered)) // datamodule.batch_size
+        batch = np.arange(len(answered)) // datamodule.global_batch_size
         task = MiningTask(
             answered[batch % trainer.world_size == trainer.global_rank],
             data.relations,

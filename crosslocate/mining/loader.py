@@ -22,7 +22,7 @@ class RoundPlanner(Protocol):
         """The epoch being trained, from 0."""
 
     def round_sizes(self) -> list[int]:
-        """Triplets of every round of an epoch, over all ranks; the same in every epoch."""
+        """Triplets of every round of an epoch; the same in every epoch."""
 
     def plan(self, epoch: int, index: int) -> Plan:
         """The plan of a round, made with the weights of this moment; the same on every rank."""
@@ -55,17 +55,17 @@ class RoundLoader:
     when its round begins, and the persistent workers receive rows of it, so they are never stale. The state holds the
     place and the plan: a run that is resumed in the middle of a round sees the same batches.
 
-    Every rank yields the same number of batches, and every epoch has as many, whatever the plans: a round has the
-    batches that a triplet of every query would fill, and those beyond the end of a shorter plan are empty, with no
-    ``query_rows`` and no images. The last batch of a plan may be smaller; triplets too few to give every rank one are
-    left out, and are others in the next epoch, because the order changes.
+    Of several processes, each walks the same batches, of which its data set reads a share; nothing here depends on how
+    many there are.
+
+    Every epoch has as many batches, whatever the plans: a round has those that a triplet of every query would fill, and
+    those beyond the end of a shorter plan are empty, with no ``query_rows`` and no images. The last batch of a plan may
+    be smaller.
 
     Args:
         dataset: Stateless; indexed by a list of plan rows, gives a batch.
         planner: Makes the plans.
-        batch_size: Triplets of a batch on one rank.
-        rank: This process, from 0.
-        world_size: Number of processes.
+        batch_size: Triplets of a batch, over all processes.
         workers: Worker processes; 0 decodes in this process.
         pin_memory: Whether batches are put into pinned memory, for a faster copy to a GPU.
         repeats: Places in succession that every triplet takes, in one batch or in two.
@@ -76,14 +76,12 @@ class RoundLoader:
         dataset: Dataset[Batch],
         planner: RoundPlanner,
         batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
         workers: int = 0,
         pin_memory: bool = False,
         repeats: int = 1,
     ) -> None:
         self._planner, self._repeats = planner, repeats
-        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        self._batch_size = batch_size
         self._sampler = PlanSampler()
         self._inner: DataLoader[Batch] = DataLoader(
             dataset,
@@ -100,19 +98,14 @@ class RoundLoader:
         self._resumed = False
 
     def steps(self) -> list[int]:
-        """Batches of every round on one rank, repeats counted."""
+        """Batches of every round, repeats counted."""
         return [max(1, self._batches(self._repeats * size)) for size in self._planner.round_sizes()]
 
     def _batches(self, triplets: int) -> int:
-        whole, rest = divmod(triplets, self._global_batch)
-        return whole + (rest >= self._world_size)
-
-    @property
-    def _global_batch(self) -> int:
-        return self._batch_size * self._world_size
+        return -(-triplets // self._batch_size)
 
     def __len__(self) -> int:
-        """Batches of an epoch on one rank."""
+        """Batches of an epoch."""
         return sum(self.steps())
 
     def __iter__(self) -> Iterator[Batch]:
@@ -128,7 +121,7 @@ class RoundLoader:
 
     def _rest_of_round(self, plan: Plan, steps: int) -> Iterator[Batch]:
         index = self._round
-        self._sampler.assign(self._rank_batches(plan)[self._position :])
+        self._sampler.assign(self._plan_batches(plan)[self._position :])
         for batch in self._inner:
             yield self._stamped(batch, steps)
         while self._round == index:
@@ -136,16 +129,15 @@ class RoundLoader:
 
     def _stamped(self, batch: Batch, steps: int) -> Batch:
         """A batch with its stamp; the state is already the one after it."""
-        stamp = torch.tensor([self._epoch, self._round, self._position * self._world_size + self._rank])
+        stamp = torch.tensor([self._epoch, self._round, self._position])
         self._position += 1
         if self._position >= steps:
             self._round, self._position, self._plan = self._round + 1, 0, None
         return {**batch, "stamp": stamp}
 
-    def _rank_batches(self, plan: Plan) -> list[Plan]:
-        size = self._global_batch
-        wholes = [plan[i * size : (i + 1) * size] for i in range(self._batches(len(plan)))]
-        return [whole[self._rank :: self._world_size] for whole in wholes]
+    def _plan_batches(self, plan: Plan) -> list[Plan]:
+        size = self._batch_size
+        return [plan[i * size : (i + 1) * size] for i in range(self._batches(len(plan)))]
 
     def close(self) -> None:
         """End the worker processes."""

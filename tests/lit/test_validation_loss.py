@@ -51,7 +51,7 @@ def store(values):
 
 def measure(loss, ranks=1, function=TrainerFn.FITTING, split_name="val", dtype=np.float32):
     split, _, stores = world()
-    datamodule = SimpleNamespace(val=split, split=lambda name: split, negative_rule=FarViews(), batch_size=BATCH)
+    datamodule = SimpleNamespace(val=split, split=lambda name: split, negative_rule=FarViews(), global_batch_size=BATCH)
     sums = []
     callback = ValidationLoss(
         PerQueryMiner(HardestNegatives(), ComplementSampler(), NEGATIVES, 1000, 0, 0.2, 1, False, False), seed=3

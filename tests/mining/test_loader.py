@@ -1,4 +1,4 @@
-"""The round loader inside Lightning's loop: fresh plans, exact rounds, resume at any batch, disjoint ranks."""
+"""The round loader inside Lightning's loop: fresh plans, exact rounds, resume at any batch."""
 
 import numpy as np
 import pytest
@@ -131,25 +131,14 @@ class FixedPlanner:
         return np.array([[index, k] for k in range(self.sizes[index])], np.int32)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "world", "used"),
-    [([20, 11], 2, [20, 11]), ([20, 7], 3, [18, 7]), ([5], 2, [5]), ([13, 3], 2, [12, 3]), ([2], 2, [2])],
-)
-def test_ranks_are_disjoint_complete_and_equally_long(sizes, world, used):
-    loaders = [RoundLoader(PlanRows(), FixedPlanner(sizes), 3, rank, world) for rank in range(world)]
-    batches = [[b["rows"].tolist() for b in loader] for loader in loaders]
-    assert len({len(b) for b in batches}) == 1
-    assert all(len(b) == len(loader) for b, loader in zip(batches, loaders, strict=True))
-    seen = [tuple(row) for rank in batches for batch in rank for row in batch]
-    assert len(seen) == len(set(seen))
-    for index, count in enumerate(used):  # what cannot give every rank a triplet is left out
-        assert sorted(k for i, k in seen if i == index) == list(range(count))
-
-
-def test_stamps_differ_between_ranks():
-    loaders = [RoundLoader(PlanRows(), FixedPlanner([12]), 2, rank, 2) for rank in range(2)]
-    stamps = [tuple(b["stamp"].tolist()) for loader in loaders for b in loader]
-    assert sorted(stamps) == [(3, 0, k) for k in range(6)]
+@pytest.mark.parametrize(("sizes", "batch"), [([20, 11], 6), ([20, 7], 9), ([5], 6), ([13, 3], 1), ([2], 2)])
+def test_every_triplet_is_in_one_batch_and_the_last_one_of_a_round_may_be_smaller(sizes, batch):
+    loader = RoundLoader(PlanRows(), FixedPlanner(sizes), batch)
+    batches = [b["rows"].tolist() for b in loader]
+    assert len(batches) == len(loader)
+    assert [tuple(row) for b in batches for row in b] == [(i, k) for i, size in enumerate(sizes) for k in range(size)]
+    expected = [min(batch, size - start) for size in sizes for start in range(0, size, batch)]
+    assert [len(b) for b in batches] == expected
 
 
 def test_the_state_of_an_epoch_that_ended_early_does_not_leak_into_the_next():
