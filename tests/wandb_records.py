@@ -27,18 +27,35 @@ def log_records(path: Path):
             yield b"".join(parts)
 
 
+def read_runs(folder: Path) -> list[dict[str, Any]]:
+    """Every offline run below ``folder``, the oldest first; see `read_run`."""
+    return [_read(path) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
+
+
 def read_run(folder: Path) -> dict[str, Any]:
-    """Name, config, history, summary and exit code of the only offline run below ``folder``."""
+    """The only offline run below ``folder``.
+
+    Its name, id, group, tags and job type; configuration; history; definitions of metrics by name or pattern; summary;
+    artifacts with their files; whether it was preempted, and its exit code, None while it is open.
+    """
+    (run,) = read_runs(folder)
+    return run
+
+
+def _read(path: Path) -> dict[str, Any]:
     from wandb.proto import wandb_internal_pb2 as messages
 
-    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    run: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "exit_code": None}
+    run: dict[str, Any] = {
+        "config": {}, "history": [], "summary": {}, "metrics": {}, "artifacts": [], "preempted": False,
+        "exit_code": None,
+    }  # fmt: skip
     for payload in log_records(path):
         record = messages.Record()
         record.ParseFromString(payload)
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run.update(name=record.run.display_name, id=record.run.run_id, group=record.run.run_group)
+            run.update(tags=list(record.run.tags), job_type=record.run.job_type, project=record.run.project)
             run["config"] |= values(record.run.config.update)
         elif kind == "config":
             run["config"] |= values(record.config.update)
@@ -46,9 +63,22 @@ def read_run(folder: Path) -> dict[str, Any]:
             run["history"].append(values(record.history.item))
         elif kind == "summary":
             run["summary"] |= values(record.summary.update)
+        elif kind == "metric":
+            run["metrics"][record.metric.name or record.metric.glob_name] = record.metric.step_metric
+        elif kind == "preempting":
+            run["preempted"] = True
+        elif kind == "request" and record.request.WhichOneof("request_type") == "log_artifact":
+            run["artifacts"].append(_artifact(record.request.log_artifact.artifact))
+        elif kind == "artifact":
+            run["artifacts"].append(_artifact(record.artifact))
         elif kind == "exit":
             run["exit_code"] = record.exit.exit_code
     return run
+
+
+def _artifact(record) -> dict[str, Any]:
+    files = {entry.path: entry.local_path for entry in record.manifest.contents}
+    return {"name": record.name, "type": record.type, "aliases": list(record.aliases), "files": files}
 
 
 def values(items) -> dict[str, Any]:

@@ -220,8 +220,10 @@ class RecallCallback(pl.Callback):
         values = metrics(results)
         heard = self._listen(trainer, pl_module, split, stores)
         shown = {name: value for name, value in values.items() if name == self.objective}
-        pl_module.log_dict({name: value for name, value in values.items() if name not in shown} | heard)
-        pl_module.log_dict(shown, prog_bar=True)
+        logged = trainer.state.fn == "fit"  # what is measured afterwards is no point of a curve
+        rest = {name: value for name, value in values.items() if name not in shown} | heard
+        pl_module.log_dict(rest, logger=logged)
+        pl_module.log_dict(shown, prog_bar=True, logger=logged)
         return values | heard
 
     def _listen(

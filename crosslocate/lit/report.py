@@ -1,6 +1,5 @@
 """What a run leaves for people and for scripts: results.json, curves, plots, and a table in the terminal."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,17 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 from crosslocate.console import console, say
-from crosslocate.lit.csv import log_files
+from crosslocate.lit.csv import read_log
+from crosslocate.lit.curves import recall_charts
 from crosslocate.lit.history import read_history
-from crosslocate.lit.publish import publish_pictures, publish_summary, publish_table, table_cells
+from crosslocate.lit.publish import (
+    publish_checkpoints,
+    publish_lines,
+    publish_pictures,
+    publish_summary,
+    publish_table,
+    table_cells,
+)
 from crosslocate.retrieval.plots import plot_epoch_losses, plot_history, plot_loss, plot_recall_curves
 from crosslocate.retrieval.results import Results, metrics, write_curves, write_json
 from crosslocate.retrieval.tables import field_of_view_table, recall_table
@@ -74,7 +81,7 @@ def publish_report(
     history: Sequence[Mapping[str, float]],
     step: int,
 ) -> None:
-    """Send the run's plots, its recalls as tables, and its best and final figures to the loggers that take them.
+    """Send a run's plots, tables, curves, best and final figures, and checkpoints to the loggers that take them.
 
     Args:
         loggers: Open loggers of the run.
@@ -92,18 +99,21 @@ def publish_report(
         fields_of_view = field_of_view_table(main.get("fields_of_view", []), "")
         for name, table in ((f"recall_{split}", recall_table(named)), (f"field_of_view_{split}", fields_of_view)):
             publish_table(loggers, f"tables/{name}", *table_cells(table), step)
+        for name, lines in recall_charts(main).items():
+            publish_lines(loggers, f"curves/{name}", lines, step)
+    publish_checkpoints(loggers, _checkpoints(folder), summary)
     if history:
         summary |= {f"final/{name}": value for name, value in history[-1].items()}
     publish_summary(loggers, summary)
 
 
+def _checkpoints(folder: Path) -> dict[str, Path]:
+    """Checkpoints of a run by name, the best first."""
+    files = {name: folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
 def _logged_losses(folder: Path) -> tuple[list[int], list[float]]:
-    """Steps and losses; of steps that were repeated after a resume, those that counted."""
-    losses: dict[int, float] = {}
-    for path in log_files(folder):
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("train/loss_step")]
-        if rows:
-            losses = {step: loss for step, loss in losses.items() if step < int(rows[0]["step"])}
-        losses |= {int(row["step"]): float(row["train/loss_step"]) for row in rows}
+    """Steps and losses, as the CSV logger kept them."""
+    losses = {int(row["step"]): float(row["train/loss_step"]) for row in read_log(folder) if "train/loss_step" in row}
     return list(losses), list(losses.values())
