@@ -1,6 +1,7 @@
 """Stopping a training whose loss or gradients are not finite, before they reach the weights."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,7 +18,7 @@ SETTINGS = ("optimizer.lr", "trainer.gradient_clip_val", "trainer.precision", "l
 """What to look at when numbers overflow."""
 LOWEST_SCALE = 1.0
 """Below it, a gradient that overflows does so without any scaling of the loss."""
-KINDS = ("queries", "positives", "negatives")
+ROLES = ("query", "database")
 Files = dict[str, list[str]]
 
 
@@ -66,7 +67,7 @@ class StopsAtNonFinite(pl.Callback):
             bad = trainer.strategy.reduce(bad, reduce_op="max")
         in_loss, in_gradients = (bool(flag) for flag in bad.tolist())
         if in_loss or (in_gradients and not _skipped(trainer)):
-            raise NonFiniteError(self._message(trainer, pl_module, in_loss, guilty=not (in_loss and bool(finite[0]))))
+            raise NonFiniteError(self._message(trainer, pl_module))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -74,65 +75,69 @@ class StopsAtNonFinite(pl.Callback):
         """Let go of the batch."""
         self._batch = self._loss = None
 
-    def _message(self, trainer: pl.Trainer, module: pl.LightningModule, in_loss: bool, *, guilty: bool) -> str:
-        """What happened, on which images and what to do; every process has to ask for it."""
+    def _message(self, trainer: pl.Trainer, module: pl.LightningModule) -> str:
+        """What happened, on which images and what to do; every process has to ask for it, and gets the same."""
         assert self._batch is not None
         assert self._loss is not None
+        told = _from_all((float(self._loss), bad_images(self._batch)), trainer.world_size)
+        value = next((f"the loss is {loss}" for loss, _ in told if not math.isfinite(loss)), None)
+        bad = {role: {place for _, found in told for place in found[role]} for role in ROLES}
         data = trainer.datamodule.train  # type: ignore[attr-defined]
-        own = files_of(self._batch, data.query_reader, data.database_reader) if guilty else ({}, False)
-        value = f"the loss is {float(self._loss)}" if in_loss and guilty else None
-        told = _from_all((value, *own)) if trainer.world_size > 1 else [(value, *own)]
-        value = next((value for value, _, _ in told if value), "the gradients are not finite, though the loss is")
-        broken = any(is_broken for _, _, is_broken in told)
-        files = [files for _, files, is_broken in told if is_broken or not broken]
-        where = f"{value}, in step {trainer.global_step + 1}, epoch {trainer.current_epoch + 1}"
-        images = "images that are not finite themselves" if broken else "images of the batch"
+        files = files_of(self._batch, data.query_reader, data.database_reader, bad if any(bad.values()) else None)
+        what = value or "the gradients are not finite, though the loss is"
+        images = "images that are not finite themselves" if any(bad.values()) else "images of the batch"
+        where = f"in step {trainer.global_step + 1}, epoch {trainer.current_epoch + 1}"
         helps = ", ".join(settings(getattr(module, "config", {}), SETTINGS))
-        return f"{where}; {images}: {self._listed(files)}. Look at these images, or at the settings {helps}"
+        return f"{what}, {where}; {images}: {self._listed(files)}. Look at these images, or at the settings {helps}"
 
-    def _listed(self, files: Sequence[Files]) -> str:
+    def _listed(self, files: Files) -> str:
         parts = []
-        for kind in KINDS:
-            names = list(dict.fromkeys(name for found in files for name in found.get(kind, [])))
+        for kind, names in files.items():
             more = f" and {len(names) - self.names} more" if len(names) > self.names else ""
-            if names:
-                parts.append(f"{kind} {', '.join(names[: self.names])}{more}")
+            parts += [f"{kind} {', '.join(names[: self.names])}{more}"] if names else []
         return "; ".join(parts)
 
 
-def files_of(batch: Mapping[str, Any], query_reader: ImageReader, database_reader: ImageReader) -> tuple[Files, bool]:
-    """Files of a composed training batch by kind: `KINDS`, each in order of first use.
+def bad_images(batch: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Where network inputs of a process that are not finite stand in the whole batch, by role.
 
     Args:
-        batch: See `TripletDataset`; ``query`` [B, C, H, W] and ``database`` [M, C, H, W] are network inputs.
+        batch: See `TripletDataset`; ``query`` and ``database`` are network inputs [n, C, H, W].
+    """
+    found = {role: torch.nonzero(~torch.isfinite(batch[role]).flatten(1).all(1)).flatten().tolist() for role in ROLES}
+    if "share" not in batch:
+        return found
+    return {role: batch["share"].positions(role)[found[role]].tolist() for role in ROLES}
+
+
+def files_of(
+    batch: Mapping[str, Any],
+    query_reader: ImageReader,
+    database_reader: ImageReader,
+    only: Mapping[str, Collection[int]] | None = None,
+) -> Files:
+    """Image files of a training batch: its queries, its positives, and the negatives that are no positives.
+
+    Args:
+        batch: See `TripletDataset`.
         query_reader: Of the training queries.
         database_reader: Of the training views.
-
-    Returns:
-        The files, and whether they are those alone whose network inputs are not finite.
+        only: Places in the batch, by role, to which the answer is limited.
     """
     queries, views = (batch[name].tolist() for name in ("query_rows", "database_rows"))
     positive = batch["positive"].unique().tolist()
-    negatives = batch["negatives"]
-    others = [place for place in negatives[negatives >= 0].unique().tolist() if place not in set(positive)]
-    bad = {role: set(_not_finite(batch[role])) for role in ("query", "database")}
-    broken = any(bad.values())
+    negative = batch["negatives"].unique().tolist()
 
-    def paths(reader: ImageReader, rows: Sequence[int], places: Sequence[int], role: str) -> list[str]:
-        chosen = [place for place in places if place in bad[role]] if broken else places
+    def paths(reader: ImageReader, rows: Sequence[int], places: Iterable[int], role: str) -> list[str]:
+        chosen = [place for place in places if only is None or place in only[role]]
         return [str(reader.catalog.image_path(reader.modalities[0], rows[place])) for place in chosen]
 
+    others = [place for place in negative if place >= 0 and place not in set(positive)]
     return {
         "queries": paths(query_reader, queries, range(len(queries)), "query"),
         "positives": paths(database_reader, views, positive, "database"),
         "negatives": paths(database_reader, views, others, "database"),
-    }, broken
-
-
-def _not_finite(images: Tensor) -> list[int]:
-    """Positions of the images [n, ...] with a value that is not finite."""
-    found: list[int] = torch.nonzero(~torch.isfinite(images).flatten(1).all(1)).flatten().tolist()
-    return found
+    }
 
 
 def _skipped(trainer: pl.Trainer) -> bool:
@@ -141,8 +146,10 @@ def _skipped(trainer: pl.Trainer) -> bool:
     return scaler is not None and scaler.get_scale() >= LOWEST_SCALE
 
 
-def _from_all(own: Any) -> list[Any]:
+def _from_all(own: Any, world_size: int) -> list[Any]:
     """What every process has to say, the same on each of them."""
-    told: list[Any] = [None] * torch.distributed.get_world_size()
+    if world_size == 1:
+        return [own]
+    told: list[Any] = [None] * world_size
     torch.distributed.all_gather_object(told, own)
     return told
