@@ -49,6 +49,10 @@ class SweepError(CrossLocateError):
     """Jobs that cannot run, the folder of another sweep, or a record of a sweep that cannot be read."""
 
 
+class ReproductionError(CrossLocateError):
+    """A run that was run again did not find the same."""
+
+
 class RunStopped(BaseException):
     """A run was asked to stop by a signal; whatever it needs to continue has been saved.
 

@@ -12,14 +12,16 @@ from crosslocate.config.validate import validate_train
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from crosslocate.runs.continuation import Start
+    from crosslocate.runs.session import Session
+
 
 @entry_point("train", validate_train)
 def main(cfg: "DictConfig") -> float:
     """One training run; returns the objective, measured with the best checkpoint."""
-    from pathlib import Path
-
     from hydra.core.hydra_config import HydraConfig
 
+    from crosslocate.config.ranks import is_first_process
     from crosslocate.devices import take_free_gpu
     from crosslocate.threads import keep_freed_memory, limit_threads
 
@@ -27,27 +29,57 @@ def main(cfg: "DictConfig") -> float:
     limit_threads(cfg.threads)
     keep_freed_memory()
 
+    from crosslocate.console import say
+    from crosslocate.lit.resume import starting
+    from crosslocate.lit.signals import listening
+    from crosslocate.memory import explained_memory
+    from crosslocate.runs.reproduction import require_reproduced
+    from crosslocate.runs.session import recorded
+
+    with listening():
+        start = starting(cfg, list(HydraConfig.get().overrides.task))
+        if start.earlier.objective is not None:
+            say(f"{start.cfg.paths.run}: finished before, with {start.earlier.objective:g}")
+            return start.earlier.objective
+        with recorded(start) as session, explained_memory(start.cfg):
+            objective = train(start, session)
+    if start.cfg.reproduce is not None and is_first_process():
+        require_reproduced(start.cfg.reproduce, session.folder)
+    return objective
+
+
+def train(start: "Start", session: "Session") -> float:
+    """Train and evaluate; returns the objective.
+
+    Args:
+        start: The configuration, and the checkpoint to go on from.
+        session: Is told what the run's record keeps.
+    """
     from crosslocate.lit import assembly
     from crosslocate.lit.evaluation import evaluate, measured_once, write_all_matches
     from crosslocate.lit.initialization import initialize_poolings
     from crosslocate.lit.report import plot_training, publish_report, write_report
     from crosslocate.lit.restore import load_network, read_checkpoint
-    from crosslocate.lit.resume import continued, initial_weights
+    from crosslocate.lit.resume import AlreadyFitted, built_for, initial_weights
     from crosslocate.lit.wandb import finished_runs
     from crosslocate.retrieval.results import Results, metrics
 
-    cfg, checkpoint = continued(cfg, list(HydraConfig.get().overrides.task))
-    folder = Path(cfg.paths.run)
-    datamodule = assembly.build_datamodule(cfg)
+    cfg, checkpoint, folder = start.cfg, start.checkpoint, session.folder
+    with built_for(start):
+        datamodule = assembly.build_datamodule(cfg)
     datamodule.require("fit", *(["test"] if cfg.test else []))  # what is missing is missed now, not after training
+    session.saw_data(datamodule)
     initial = None if checkpoint else initial_weights(cfg)
     fresh = checkpoint is None and initial is None
-    module = assembly.build_module(cfg, datamodule, pretrained=fresh)
+    with built_for(start):
+        module = assembly.build_module(cfg, datamodule, pretrained=fresh)
     if initial is not None:
         load_network(module.network, read_checkpoint(initial), initial)
     recall = assembly.build_recall(cfg)
     with finished_runs():
-        trainer = assembly.build_trainer(cfg, [assembly.build_mining(cfg), recall])
+        finished = [AlreadyFitted()] if start.earlier.fitted else []
+        trainer = assembly.build_trainer(cfg, [assembly.build_mining(cfg), recall, *finished])
+        session.saw_trainer(trainer)
         if fresh:
             device, visible = trainer.strategy.root_device, trainer.is_global_zero
             initialize_poolings(module.network, datamodule, cfg.seed, device, visible=visible)
@@ -62,6 +94,7 @@ def main(cfg: "DictConfig") -> float:
             )
             recall.begin_history(untrained)
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        weights = session.fitted(module.network)
         history = list(recall.history)
         best = assembly.best_checkpoint(trainer)
         trained = evaluate(trainer, module, datamodule, splits, best)
@@ -76,12 +109,14 @@ def main(cfg: "DictConfig") -> float:
                     "objective": {recall.objective: objective},
                     "checkpoint": best and str(best),
                     "initial_weights": cfg.initial_weights,
+                    "weights": weights,
                     "history": history,
                 },
             )
             write_all_matches(folder, trainer, datamodule, splits)
             plot_training(folder, history, recall.criteria)
             publish_report(trainer.loggers, folder, evaluations, history, trainer.global_step)
+        session.measured(recall.objective, objective)
     return objective
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from crosslocate.errors import CrossLocateError
+from crosslocate.errors import CrossLocateError, RunStopped
 
 Task = Callable[[Any], Any]
 
@@ -27,7 +27,8 @@ def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[
     The task receives a config composed from ``conf/<config_name>.yaml`` that has passed ``validate``; what it returns
     is the job's objective for sweepers. An error that a user can act on is printed without a traceback and ends the
     process with status 1; under ``-m`` it fails that job, and the other jobs go on. So do files and folders that
-    cannot be read or written.
+    cannot be read or written. A run that was asked to stop leaves as `crosslocate.config.requeue.leave` says, and no
+    other job of its sweep is begun.
 
     Args:
         config_name: Name of the primary config, without suffix.
@@ -41,12 +42,17 @@ def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[
             from hydra.types import RunMode
 
             from crosslocate.config.ranks import one_job
+            from crosslocate.memory import explained_memory
 
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
             try:
                 validate(cfg)
-                with one_job(sweeping), cache_folder(cfg.paths.cache):
+                with one_job(sweeping), cache_folder(cfg.paths.cache), explained_memory(cfg):
                     return task(cfg)
+            except RunStopped as stopped:  # what surrounds the run is closed by now
+                from crosslocate.config.requeue import leave
+
+                leave(stopped, cfg.paths.run)
             except (CrossLocateError, OSError) as error:
                 text = said(error)
                 if text is None or "HYDRA_FULL_ERROR" in os.environ:

@@ -128,3 +128,8 @@ def may_continue() -> bool:
 def has_checkpoint(folder: str | Path) -> bool:
     """Whether a run has left a checkpoint in a folder."""
     return any((Path(folder) / CHECKPOINTS).glob("*.ckpt"))
+
+
+def can_go_on(folder: str | Path) -> bool:
+    """Whether a run has left a checkpoint to go on from in a folder."""
+    return any((Path(folder) / CHECKPOINTS / f"{name}.ckpt").is_file() for name in ("last", "previous"))

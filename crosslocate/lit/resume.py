@@ -1,22 +1,29 @@
-"""Continuing a run where its last checkpoint left it."""
+"""How a training starts: anew, from its last checkpoint, or as the repetition of another run."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
+from crosslocate.config.folders import resumed_folder
+from crosslocate.config.validate import validate_train
 from crosslocate.errors import CheckpointError, ConfigError
-from crosslocate.lit.restore import checkpoint_file, read_checkpoint, saved_config
+from crosslocate.lit.restore import checkpoint_file, described_by, read_checkpoint, saved_config
+from crosslocate.runs.continuation import Earlier, Start, find_earlier, require_as_submitted
+from crosslocate.runs.job import sweep_of_this_job
+from crosslocate.runs.record import read_record
+from crosslocate.runs.reproduction import original_record, recorded_config
 
 PRESETS = ("experiment", "sweep", "debug")
 """Groups that change others: they are read when a configuration is composed, and mean nothing afterwards."""
 
 
-def continued(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path | None]:
-    """The configuration to train with, and the checkpoint to start from.
-
-    A run is continued with the configuration that it began with. Single values may be changed on the command line
-    (more epochs, for example); groups may not.
+def starting(cfg: DictConfig, overrides: Sequence[str]) -> Start:
+    """How a training that was asked for starts.
 
     Args:
         cfg: What was composed now.
@@ -24,20 +31,74 @@ def continued(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path |
 
     Raises:
         CheckpointError: ``cfg.resume`` names no readable checkpoint, or one whose configuration is not of this version
-            or calls foreign code.
-        ConfigError: An override that is not a value of the saved configuration.
+            or calls foreign code; or the record of the run is damaged.
+        ConfigError: An override that is not a value of the saved configuration, or a folder in which the job was begun
+            with another configuration.
     """
-    if cfg.resume is None:
-        return cfg, None
+    if cfg.reproduce is not None:
+        return _repeated(cfg, overrides)
+    if cfg.resume is not None:
+        return _resumed(cfg, overrides)
+    require_as_submitted(cfg, sweep_of_this_job())
+    folder = Path(cfg.paths.run)
+    start = Start(cfg, earlier=find_earlier(cfg, folder), overrides=tuple(overrides))
+    if start.earlier.objective is not None or not start.earlier.trained:
+        return start
+    file = checkpoint_file(folder, "last")
+    data = (start.earlier.record or {}).get("data", {})
+    return replace(start, checkpoint=file, step=read_checkpoint(file)["global_step"], data=data)
+
+
+def _resumed(cfg: DictConfig, overrides: Sequence[str]) -> Start:
+    """A run is resumed with the configuration that it began with.
+
+    Single values may be changed on the command line (more epochs, for example); groups may not.
+    """
     file = checkpoint_file(cfg.resume, "last")
-    config = saved_config(read_checkpoint(file), file, cfg.paths)
+    content = read_checkpoint(file)
+    config = saved_config(content, file, cfg.paths)
     missing = [str(key) for key in cfg if key not in config]
     if missing:
         raise CheckpointError(f"{file}: its configuration has no {', '.join(missing)}; is it of another version?")
+    config.resume = str(cfg.resume)
+    with described_by(file):
+        validate_train(config)
     wanted = [o.lstrip("+") for o in overrides if not o.startswith(("resume=", "hydra.", "hydra/"))]
     config = changed(config, wanted)
-    config.resume = str(cfg.resume)
-    return config, file
+    if wanted:
+        validate_train(config)
+    home = resumed_folder(str(file))
+    record = read_record(home) if home is not None else None
+    same = home is not None and home.resolve() == Path(config.paths.run).resolve()
+    earlier = Earlier({**record, "fitted": False}, None, True) if same and record else Earlier(None, None, True)
+    return Start(config, file, content["global_step"], earlier, tuple(overrides), (record or {}).get("data", {}))
+
+
+def _repeated(cfg: DictConfig, overrides: Sequence[str]) -> Start:
+    """A run is repeated with the configuration in its record, on the paths of this machine."""
+    record = original_record(cfg, overrides)
+    with described_by(Path(cfg.reproduce)):
+        config = recorded_config(record, cfg, overrides)
+        validate_train(config)
+    return Start(config, overrides=tuple(overrides))
+
+
+@contextmanager
+def built_for(start: Start) -> Iterator[None]:
+    """Surround the building of a run's parts: what cannot be built of a run that goes on is its checkpoint's fault."""
+    if start.checkpoint is None:
+        yield
+        return
+    with described_by(start.checkpoint):
+        yield
+
+
+class AlreadyFitted(pl.Callback):
+    """Lets a training that came to its end before restore its state, and train no more."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ask to stop before the first epoch."""
+        trainer.should_stop = True
 
 
 def initial_weights(cfg: DictConfig) -> Path | None:
