@@ -36,7 +36,6 @@ PATIENCE = 600.0
 SUBMITTED = re.compile(r"(?P<job>\d+)(_(?P<task>\d+))?_submitted\.pkl")
 EXPANDED = "%i|%T|%r"
 """Format of squeue: job, state, reason of waiting."""
-ENDED_BADLY = ["CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED"]
 
 
 class SlurmError(CrossLocateError):
@@ -198,7 +197,7 @@ def _in_queue(state: str, reason: str, folder: Path, record: dict[str, Any] | No
 
 def _out_of_queue(state: str | None, record: dict[str, Any] | None) -> tuple[str, str]:
     if record is None:
-        return (state.lower(), "before it began") if state in ENDED_BADLY else ("not begun", "")
+        return (state.lower(), "before it began") if state else ("not submitted", "")
     if record["status"] == "finished":
         objective = record.get("objective")
         return "finished", f"{objective['name']} {objective['value']:.4f}" if objective else ""
