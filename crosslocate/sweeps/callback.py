@@ -40,6 +40,7 @@ class CheckJobs(Callback):
 
 def _check(config: "DictConfig") -> None:
     from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
 
     from crosslocate.config.validate import validate_train
     from crosslocate.console import say
@@ -58,7 +59,8 @@ def _check(config: "DictConfig") -> None:
     try:
         found = check_all(Checker(config, hydra.config_loader, validate_train, folder), jobs)
         require_runnable(config, found)
-        record_sweep(folder, list(config.hydra.overrides.task), found)
+        written: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        record_sweep(folder, written, found)
     except CrossLocateError:
         with suppress(OSError):
             folder.rmdir()  # made for this sweep a moment ago; one with something in it stays

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -46,10 +46,12 @@ def expand(config: "DictConfig", loader: "ConfigLoader") -> list[Job]:
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
 
     params: Sequence[str] = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # as written, with its references
     parser = OverridesParser.create(config_loader=loader)
-    [jobs] = BasicSweeper.split_arguments(parser.parse_overrides([*params, *config.hydra.overrides.task]), None)
+    [jobs] = BasicSweeper.split_arguments(parser.parse_overrides([*params, *task]), None)
     shared = set(jobs[0]).intersection(*jobs)
     return [
         Job(number, tuple(overrides), tuple(override for override in overrides if override not in shared))
