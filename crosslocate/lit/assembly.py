@@ -104,9 +104,9 @@ def build_evaluator(
 
 
 def build_pictures(cfg: DictConfig) -> list[pl.Callback]:
-    """The callback that draws mosaics, where a run has one."""
-    node = (cfg.callbacks or {}).get("pictures")
-    return [] if node is None else [build(node)]
+    """The callbacks that draw what an evaluation found, those that a run has."""
+    nodes = [(cfg.callbacks or {}).get(name) for name in ("pictures", "hit_maps")]
+    return [build(node) for node in nodes if node is not None]
 
 
 def _trainer(node: DictConfig, folder: str, **parts: Any) -> pl.Trainer:

@@ -56,7 +56,7 @@ def plot_recall_curves(results: Mapping[str, Results], path: str | Path) -> None
     splits = {result["split"] for result in results.values()}
     _key(figure, [*results, "chance" if len(splits) == 1 else f"chance, {main['split']}"])
     figure.suptitle(_headline("Recall over distance", list(results.values())), **TITLE)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_history(
@@ -102,7 +102,7 @@ def plot_history(
         axes.set_xlabel("epoch")
     _key(figure, [*splits, "chance" if len(splits) == 1 else f"chance, {splits[0]}"])
     figure.suptitle("Recall by epoch", **TITLE)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_epoch_losses(history: Sequence[Mapping[str, float]], path: str | Path) -> None:
@@ -131,7 +131,7 @@ def plot_epoch_losses(history: Sequence[Mapping[str, float]], path: str | Path) 
     ):
         _label(axes, height, text, colour)
     figure.suptitle("Loss by epoch", **TITLE)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_loss(steps: ArrayLike, losses: ArrayLike, path: str | Path, *, title: str = "Training loss") -> None:
@@ -159,7 +159,7 @@ def plot_loss(steps: ArrayLike, losses: ArrayLike, path: str | Path, *, title: s
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=min(0.0, float(y.min())) if len(y) else 0.0)
     figure.suptitle(title, **TITLE)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _headline(what: str, results: Sequence[Results]) -> str:
@@ -237,7 +237,8 @@ def _key(figure: Figure, names: Sequence[str]) -> None:
     figure.legend(handles, names, loc="outside lower left", ncols=len(names), frameon=False, labelcolor=INK, fontsize=9)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as a PNG file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)

@@ -20,8 +20,8 @@ def evaluation(scale):
 def figures(monkeypatch):
     """The figures that were saved, to look into."""
     saved = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (saved.append(figure), save(figure, path)))
+    save = plots.save
+    monkeypatch.setattr(plots, "save", lambda figure, path: (saved.append(figure), save(figure, path)))
     return saved
 
 
