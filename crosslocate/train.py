@@ -23,10 +23,13 @@ def main(cfg: "DictConfig") -> float:
 
     from crosslocate.config.ranks import is_first_process
     from crosslocate.devices import take_free_gpu
+    from crosslocate.runs.process import process_settings
     from crosslocate.threads import keep_freed_memory, limit_threads
 
-    take_free_gpu(cfg.trainer.accelerator, cfg.trainer.devices)
-    limit_threads(cfg.threads)
+    overrides = list(HydraConfig.get().overrides.task)
+    process = process_settings(cfg, overrides)
+    take_free_gpu(process.accelerator, process.devices)
+    limit_threads(process.threads)
     keep_freed_memory()
 
     from crosslocate.console import say
@@ -37,7 +40,7 @@ def main(cfg: "DictConfig") -> float:
     from crosslocate.runs.session import recorded
 
     with listening():
-        start = starting(cfg, list(HydraConfig.get().overrides.task))
+        start = starting(cfg, overrides)
         if start.earlier.objective is not None:
             say(f"{start.cfg.paths.run}: finished before, with {start.earlier.objective:g}")
             return start.earlier.objective

@@ -33,11 +33,13 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Host, operating system, processors that this process may use, and names of the GPUs that it sees."""
+    """Host, operating system, processors that this process may use, torch's threads, names of the GPUs that it sees."""
+    torch = sys.modules.get("torch")
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": None if torch is None else torch.get_num_threads(),
         "gpus": _gpus(),
     }
 

@@ -115,7 +115,7 @@ def figures(folder: Path) -> Figures:
             found |= {f"{name}/{metric}": value for metric, value in _recalls(split, results).items()}
     for entry in _json(folder / "history.json").get("epochs", []):
         epoch = int(entry["epoch"])
-        found |= {f"epoch {epoch}/{metric}": value for metric, value in entry.items() if metric != "epoch"}
+        found |= {f"history/{epoch}/{metric}": value for metric, value in entry.items() if metric != "epoch"}
     return found
 
 
@@ -164,10 +164,13 @@ def require_reproduced(original: str | Path, repetition: Path) -> None:
 
 
 def _show(compared: Sequence[Comparison], around: Sequence[Comparison]) -> None:
-    from crosslocate.console import console
+    from crosslocate.console import console, say
 
     different = [one for one in compared if not one.equal]
-    console().print(_table(f"Figures that differ: {len(different)} of {len(compared)}", different))
+    if different:
+        console().print(_table(f"Figures that differ: {len(different)} of {len(compared)}", different))
+    else:
+        say(f"All {len(compared)} figures are the same, to the last bit")
     if around:
         console().print(_table("Circumstances that differ", around))
 
@@ -176,11 +179,12 @@ def _table(title: str, rows: Sequence[Comparison]) -> "Table":
     from rich.table import Table
 
     table = Table(title=title)
-    for column in ("", "recorded", "now", "relative difference"):
-        table.add_column(column)
+    table.add_column("", overflow="fold")
+    for column in ("recorded", "now", "difference"):
+        table.add_column(column, no_wrap=True)
     for one in rows[:SHOWN]:
         relative = one.relative_difference
-        table.add_row(one.name, _short(one.recorded), _short(one.found), "" if relative is None else f"{relative:.2g}")
+        table.add_row(one.name, _short(one.recorded), _short(one.found), "" if relative is None else f"{100 * relative:.2g} %")
     if len(rows) > SHOWN:
         table.add_row(f"and {len(rows) - SHOWN} more", "", "", "")
     return table
@@ -210,5 +214,5 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    text = f"{value:.9g}" if isinstance(value, float) else "none" if value is None else str(value)
+    return text if len(text) <= 16 else text[:13] + "..."
