@@ -64,7 +64,7 @@ class StopsAtNonFinite(pl.Callback):
         finite = torch.isfinite(torch.stack([self._loss.float(), norm(gradients(pl_module)).to(self._loss.device)]))
         bad = (~finite).float()
         if trainer.world_size > 1:
-            bad = trainer.strategy.reduce(bad, reduce_op="max")
+            torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
         in_loss, in_gradients = (bool(flag) for flag in bad.tolist())
         if in_loss or (in_gradients and not _skipped(trainer)):
             raise NonFiniteError(self._message(trainer, pl_module))

@@ -36,3 +36,10 @@ class BrokenLoss(TripletLoss):
         if self.calls - 1 != self.call or here != self.rank:
             return loss
         return InfiniteBackward.apply(loss) if self.factor is None else loss * self.factor
+
+
+class GreedyLoss(TripletLoss):
+    """A triplet loss that wants more memory than any machine has."""
+
+    def forward(self, *arguments):
+        torch.empty(2**58)
