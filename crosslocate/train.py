@@ -42,7 +42,7 @@ def main(cfg: "DictConfig") -> float:
     with listening():
         start = starting(cfg, overrides)
         if start.earlier.objective is not None:
-            say(f"{start.cfg.paths.run}: finished before, with {start.earlier.objective:g}")
+            say(f"{start.cfg.paths.run} is finished: {cfg.evaluation.objective} {start.earlier.objective:.3f}")
             return start.earlier.objective
         with recorded(start) as session, explained_memory(start.cfg):
             objective = train(start, session)

@@ -99,7 +99,7 @@ def resumed_folder(resume: str) -> Path | None:
     """Folder of the run that ``resume`` means: itself, or that in whose ``checkpoints`` the file lies; else None."""
     path = Path(resume).expanduser()
     if path.is_dir():
-        return path if (path / CHECKPOINTS / "last.ckpt").is_file() else None
+        return path if can_go_on(path) else None
     folder = path.absolute().parent
     return folder.parent if path.is_file() and folder.name == CHECKPOINTS else None
 

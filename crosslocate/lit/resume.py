@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from crosslocate.config.folders import resumed_folder
 from crosslocate.config.validate import validate_train
 from crosslocate.errors import CheckpointError, ConfigError
-from crosslocate.lit.restore import checkpoint_file, described_by, read_checkpoint, saved_config
+from crosslocate.lit.checkpoint import LAST
+from crosslocate.lit.restore import checkpoint_file, described_by, last_checkpoint, saved_config
 from crosslocate.runs.continuation import Earlier, Start, find_earlier, require_as_submitted
 from crosslocate.runs.job import sweep_of_this_job
 from crosslocate.runs.record import read_record
@@ -44,9 +45,12 @@ def starting(cfg: DictConfig, overrides: Sequence[str]) -> Start:
     start = Start(cfg, earlier=find_earlier(cfg, folder), overrides=tuple(overrides))
     if start.earlier.objective is not None or not start.earlier.trained:
         return start
-    file = checkpoint_file(folder, "last")
-    data = (start.earlier.record or {}).get("data", {})
-    return replace(start, checkpoint=file, step=read_checkpoint(file)["global_step"], data=data)
+    file, content = last_checkpoint(folder)
+    record = dict(start.earlier.record or {})
+    if record and file.name != LAST:  # the end of training is in the last one alone
+        record["fitted"] = False
+    earlier = replace(start.earlier, record=record or None)
+    return replace(start, checkpoint=file, step=content["global_step"], earlier=earlier, data=record.get("data", {}))
 
 
 def _resumed(cfg: DictConfig, overrides: Sequence[str]) -> Start:
@@ -54,8 +58,7 @@ def _resumed(cfg: DictConfig, overrides: Sequence[str]) -> Start:
 
     Single values may be changed on the command line (more epochs, for example); groups may not.
     """
-    file = checkpoint_file(cfg.resume, "last")
-    content = read_checkpoint(file)
+    file, content = last_checkpoint(cfg.resume)
     config = saved_config(content, file, cfg.paths)
     missing = [str(key) for key in cfg if key not in config]
     if missing:
