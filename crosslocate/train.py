@@ -22,13 +22,13 @@ def main(cfg: "DictConfig") -> float:
     from hydra.core.hydra_config import HydraConfig
 
     from crosslocate.config.ranks import is_first_process
-    from crosslocate.devices import take_free_gpu
+    from crosslocate.devices import take_free_gpus
     from crosslocate.runs.process import process_settings
     from crosslocate.threads import keep_freed_memory, limit_threads
 
     overrides = list(HydraConfig.get().overrides.task)
     process = process_settings(cfg, overrides)
-    take_free_gpu(process.accelerator, process.devices)
+    take_free_gpus(process.accelerator, process.devices)
     limit_threads(process.threads)
     keep_freed_memory()
 

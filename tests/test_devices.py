@@ -1,10 +1,10 @@
-"""One GPU of several: the freest, unless somebody has chosen."""
+"""Some GPUs of several: the freest, unless somebody has chosen."""
 
 import os
 
 import pytest
 
-from crosslocate.devices import free_memory, take_free_gpu
+from crosslocate.devices import free_memory, take_free_gpus
 
 
 @pytest.fixture
@@ -26,15 +26,31 @@ def machine(tmp_path, monkeypatch):
 def test_the_freest_is_taken(machine):
     machine("0, 100\\n1, 30000\\n2, 30000\\n")
     assert free_memory() == {0: 100, 1: 30000, 2: 30000}
-    assert take_free_gpu("gpu", 1) == 1
+    assert take_free_gpus("gpu", 1) == [1]
     assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["CUDA_DEVICE_ORDER"]) == ("1", "PCI_BUS_ID")
-    assert take_free_gpu("gpu", 1) is None
+    assert take_free_gpus("gpu", 1) is None
 
 
-@pytest.mark.parametrize(("accelerator", "devices"), [("cpu", 1), ("gpu", 2), ("gpu", [0]), ("auto", -1)])
+@pytest.mark.parametrize("devices", [2, "2"])
+def test_the_freest_are_taken_in_the_order_of_the_bus(machine, devices):
+    machine("0, 100\\n1, 300\\n2, 300\\n3, 400\\n")
+    assert take_free_gpus("auto", devices) == [1, 3]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,3"
+
+
+@pytest.mark.parametrize("variable", ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS"])
+def test_what_a_scheduler_gave_is_taken(machine, monkeypatch, variable):
+    machine("0, 100\\n1, 30000\\n")
+    monkeypatch.setenv(variable, "0")
+    assert take_free_gpus("gpu", 1) is None
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "devices"), [("cpu", 1), ("gpu", 2), ("gpu", [0]), ("auto", -1), ("auto", "auto"), ("gpu", "1,")]
+)
 def test_other_choices_stand(machine, accelerator, devices):
     machine("0, 100\\n1, 30000\\n")
-    assert take_free_gpu(accelerator, devices) is None
+    assert take_free_gpus(accelerator, devices) is None
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
@@ -43,4 +59,4 @@ def test_other_choices_stand(machine, accelerator, devices):
 )
 def test_where_nothing_can_be_told_nothing_is_chosen(machine, text, status):
     machine(text, status)
-    assert take_free_gpu("auto", 1) is None
+    assert take_free_gpus("auto", 1) is None
