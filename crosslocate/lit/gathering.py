@@ -57,7 +57,7 @@ class _Gathered(torch.autograd.Function):
 def equalize_buffers(module: nn.Module) -> None:
     """Give every process the buffers of the first: running statistics of normalisation follow each one's own images."""
     buffers = list(module.buffers())
-    for dtype in {buffer.dtype for buffer in buffers}:
+    for dtype in dict.fromkeys(buffer.dtype for buffer in buffers):  # in the same order everywhere, unlike a set
         alike = [buffer for buffer in buffers if buffer.dtype == dtype]
         flat = torch.cat([buffer.flatten() for buffer in alike])
         dist.broadcast(flat, 0)
