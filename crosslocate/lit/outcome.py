@@ -1,6 +1,5 @@
 """How a run ended, for the loggers that keep it: wandb's exit code, MLflow's status."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,7 +74,6 @@ def finished_runs() -> Iterator[None]:
     finally:
         while _open:
             _close(_open.pop(), outcome)
-        _close_stray(outcome)
 
 
 def _close(logger: Closing, outcome: Outcome) -> None:
@@ -83,10 +81,3 @@ def _close(logger: Closing, outcome: Outcome) -> None:
         logger.close(outcome)
     except Exception as error:
         rank_zero_warn(f"{type(logger).__name__} could not be closed: {type(error).__name__}: {error}")
-
-
-def _close_stray(outcome: Outcome) -> None:
-    """Finish a wandb run that is open although no logger of ours holds it."""
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and getattr(wandb, "run", None) is not None:
-        wandb.finish(exit_code=outcome.exit_code)

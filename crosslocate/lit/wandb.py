@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +70,8 @@ class RunWandbLogger(WandbLogger, Guarded):
         if DATA not in os.environ:
             os.environ[DATA] = str(folder.absolute() / "data")
             self._own_data = True
-        begin = {**self._wandb_init, "id": self._id, "reinit": "finish_previous"}
+        options = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}  # gone from wandb
+        begin = {**options, "id": self._id, "reinit": "finish_previous"}
         try:
             return wandb.init(**begin, mode="offline" if self._offline else "online")
         except wandb.Error as error:
@@ -78,6 +80,7 @@ class RunWandbLogger(WandbLogger, Guarded):
             text = " ".join(str(error).split())
             rank_zero_warn(f"wandb takes no run ({text}): it is kept offline in {self.save_dir}/wandb")
             self._offline = True
+            _abandon()  # its service believes the run to be in use
             return wandb.init(**{**begin, "resume": None}, mode="offline")
 
     @guarded
@@ -135,16 +138,30 @@ class RunWandbLogger(WandbLogger, Guarded):
                 artifact.add_file(str(file), name=f"{name}.ckpt", policy="immutable", skip_cache=True)
             self.experiment.log_artifact(artifact, aliases=["latest", *kept])
 
-    @guarded
     def close(self, outcome: Outcome) -> None:
         """Finish the run as it ended; wandb shows one that was preempted as such."""
         run, self._experiment = self.experiment, None
         if self._own_data:
             os.environ.pop(DATA, None)
-        run.summary.update({"status": outcome.status, "reason": outcome.reason})
-        if outcome.preempted:
-            run.mark_preempting()
-        run.finish(exit_code=outcome.exit_code)
+        try:
+            run.summary.update({"status": outcome.status, "reason": outcome.reason})
+            if outcome.preempted:
+                run.mark_preempting()
+            run.finish(exit_code=outcome.exit_code)
+        except Exception:
+            _abandon()
+            raise
+
+
+def _abandon() -> None:
+    """Forget a run whose service is gone: the next job of this process begins one of its own, with a service."""
+    import wandb
+    from wandb.sdk.lib import module
+
+    with suppress(Exception, SystemExit):
+        wandb.teardown(exit_code=1)
+    os.environ.pop("WANDB_SERVICE", None)
+    module.unset_globals()
 
 
 def wandb_logger(
