@@ -1,0 +1,36 @@
+"""One small training that all tests of records start from; copy its folder to change it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from running import call, overrides
+
+from crosslocate import train
+
+
+@pytest.fixture(scope="session")
+def run_job(tiny_dataset, tmp_path_factory):
+    """Runs job 0 of a sweep in this process, in a folder; more overrides and another data set may be given."""
+    cache = tmp_path_factory.mktemp("job")
+
+    def run(folder: Path, *more: str, root: Path = tiny_dataset) -> float:
+        sweep = ["hydra.mode=MULTIRUN", "hydra.job.num=0", f"hydra.sweep.dir={folder.parent}", f"paths.run={folder}"]
+        short = ["untrained=false", "test=false", "name=job", "callbacks.last.every_n_steps=1"]
+        return call(train.main, "train", overrides(root, cache, *sweep, *short, *more))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_job(run_job, tmp_path_factory) -> Path:
+    """Folder of a finished job; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("sweep") / "0"
+    run_job(folder)
+    return folder
+
+
+@pytest.fixture
+def job(finished_job, tmp_path) -> Path:
+    """A copy of the finished job's folder that a test may change."""
+    return Path(shutil.copytree(finished_job, tmp_path / "sweep" / "0"))
