@@ -1,0 +1,74 @@
+"""Processes that share every batch learn what one process learns from the whole of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sharing_run
+import torch
+
+RANKS = (2, 3)
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+
+
+def command(*arguments):
+    return [sys.executable, sharing_run.__file__, *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tiny_dataset, tmp_path_factory):
+    """What every process of 1, 2 and 3 found, by number of processes and case."""
+    folders = {ranks: tmp_path_factory.mktemp(f"ranks_{ranks}") for ranks in RANKS}
+    tests = Path(sharing_run.__file__).parents[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
+    processes = [
+        subprocess.Popen(command(folder, tiny_dataset, ranks), env=environment, text=True, **PIPES)
+        for ranks, folder in folders.items()
+    ]
+    alone = tmp_path_factory.mktemp("alone")
+    one = {case: [sharing_run.train(case, alone, tiny_dataset, 1)] for case in sharing_run.CASES}
+    for process in processes:
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output[-5000:]
+    return {1: one} | {
+        ranks: {case: [torch.load(folder / f"{case}_{rank}.pt") for rank in range(ranks)] for case in sharing_run.CASES}
+        for ranks, folder in folders.items()
+    }
+
+
+def length(tensor):
+    return float(torch.linalg.vector_norm(tensor))
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("case", ["triplet", "infonce"])
+def test_gradients_losses_and_weights_are_those_of_one_process(outcomes, ranks, case):
+    (one,) = outcomes[1][case]
+    assert len(one["losses"]) == 4
+    assert one["losses"][-1] == 0.0  # the empty batch
+    assert len(one["gradients"]) == 3
+    assert all(any(gradient.abs().max() > 0 for gradient in step.values()) for step in one["gradients"])
+    for found in outcomes[ranks][case]:
+        assert found["losses"] == pytest.approx(one["losses"], rel=1e-5)
+        for expected, step in zip(one["gradients"], found["gradients"], strict=True):
+            whole = length(torch.cat([gradient.flatten() for gradient in expected.values()]))
+            for name, gradient in expected.items():
+                assert length(step[name] - gradient) <= 1e-5 * max(length(gradient), 0.01 * whole), name
+        torch.testing.assert_close(found["weights"], one["weights"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("case", sharing_run.CASES)
+def test_processes_end_with_the_same_network_to_the_last_bit(outcomes, ranks, case):
+    first, *others = (found["weights"] for found in outcomes[ranks][case])
+    assert any("running_mean" in name for name in first) == (case == "batch_norm")
+    for other in others:
+        assert all(torch.equal(tensor, other[name]) for name, tensor in first.items())
+
+
+@pytest.mark.parametrize("ranks", [1, *RANKS])
+def test_the_learning_rate_follows_its_rule(outcomes, ranks):
+    assert outcomes[ranks]["batch_norm"][0]["lr"] == pytest.approx(0.001 * ranks**0.5)
+    assert outcomes[ranks]["triplet"][0]["lr"] == 0.001
