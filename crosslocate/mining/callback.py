@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 
 from crosslocate.console import say
-from crosslocate.errors import ConfigError, DataError
+from crosslocate.errors import DataError
 from crosslocate.mining.descriptors import RowDescriptors, Rows
 from crosslocate.mining.extraction import RoundExtractor
 from crosslocate.mining.loader import RoundLoader
@@ -69,12 +69,6 @@ class MiningCallback(pl.Callback):
             )
         if (left_out := len(counts) - len(self._queries)) and trainer.is_global_zero:
             say(f"{left_out} of {len(counts)} training queries have no positive view and are left out of training")
-        if (smallest := min(self.round_sizes())) < trainer.world_size:
-            raise ConfigError(
-                "mining.queries_per_round",
-                self.queries_per_round,
-                f"a size whose smallest round (here {smallest}) gives each of {trainer.world_size} processes a query",
-            )
         self._extractor = RoundExtractor(trainer, pl_module, datamodule, lambda: self.between_batches())
         datamodule.planner = self
 
