@@ -145,6 +145,7 @@ def register() -> None:
     from crosslocate.config.convert_schema import CheckConfig, ConvertConfig
     from crosslocate.config.localize_schema import IndexConfig, LocalizeConfig
     from crosslocate.config.render_schema import RenderConfig
+    from crosslocate.config.tune_schema import TuneConfig
 
     for resolver in (folders.run_record, resources.gpus):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
@@ -159,3 +160,4 @@ def register() -> None:
     store.store(name="render_schema", node=RenderConfig)
     store.store(name="convert_schema", node=ConvertConfig)
     store.store(name="check_schema", node=CheckConfig)
+    store.store(name="tune_schema", node=TuneConfig)

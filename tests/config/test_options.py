@@ -12,11 +12,8 @@ from crosslocate.config.validate import validate_train
 from crosslocate.errors import ConfigError
 
 BASES = {"base", "reference"}
-GROUPS = sorted(
-    p.name
-    for p in conf_dir().iterdir()
-    if p.is_dir() and p.name not in ("tensor", "terrain", "experiment", "sweep", "debug")
-)
+NOT_OF_TRAINING = ("tensor", "terrain", "experiment", "sweep", "debug", "space", "sampler", "pruner")
+GROUPS = sorted(p.name for p in conf_dir().iterdir() if p.is_dir() and p.name not in NOT_OF_TRAINING)
 
 
 def options(group):

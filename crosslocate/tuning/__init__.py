@@ -1,0 +1,1 @@
+"""Optimisation of settings over whole trainings, with Optuna."""
