@@ -41,13 +41,14 @@ def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[
             from hydra.core.hydra_config import HydraConfig
             from hydra.types import RunMode
 
+            from crosslocate.config.launched import failure_in_log
             from crosslocate.config.ranks import one_job
             from crosslocate.memory import explained_memory
 
             sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
             try:
                 validate(cfg)
-                with one_job(sweeping), cache_folder(cfg.paths.cache), explained_memory(cfg):
+                with one_job(sweeping), cache_folder(cfg.paths.cache), failure_in_log(), explained_memory(cfg):
                     return task(cfg)
             except RunStopped as stopped:  # what surrounds the run is closed by now
                 from crosslocate.config.requeue import leave

@@ -55,9 +55,9 @@ class Disturbance(pl.Callback):
         wait_for_signal()
 
     def preempted(self, first):
-        """As an administrator would do it."""
+        """As an administrator would do it; all processes of the job get the signal, also the one that asks for it."""
         if first:
-            subprocess.run(["scancel", "--signal=USR2", os.environ["SLURM_JOB_ID"]], check=True)
+            subprocess.run(["scancel", "--signal=USR2", os.environ["SLURM_JOB_ID"]], check=False)
         wait_for_signal()
 
     def outranked(self, first):
@@ -96,7 +96,7 @@ def script(*words: str, cwd: Path, code: int = 0) -> str:
     (cwd / "disturbance.py").write_text(DISTURBANCE)
     environment = {
         **os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true", "WANDB_MODE": "offline", "COLUMNS": "200",
-        "PYTHONPATH": str(cwd), "CROSSLOCATE_TRUSTED_TARGETS": "disturbance.",
+        "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")]), "CROSSLOCATE_TRUSTED_TARGETS": "disturbance.",
     }  # fmt: skip
     process = subprocess.run(
         [sys.executable, str(SCRIPT), *words], cwd=cwd, env=environment, text=True, capture_output=True,
