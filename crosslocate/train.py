@@ -63,7 +63,7 @@ def train(start: "Start", session: "Session") -> float:
     from crosslocate.lit.initialization import initialize_poolings
     from crosslocate.lit.report import plot_training, publish_report, write_report
     from crosslocate.lit.restore import load_network, read_checkpoint
-    from crosslocate.lit.resume import AlreadyFitted, built_for, initial_weights
+    from crosslocate.lit.resume import built_for, callbacks_of, initial_weights
     from crosslocate.lit.wandb import finished_runs
     from crosslocate.retrieval.results import Results, metrics
 
@@ -80,8 +80,7 @@ def train(start: "Start", session: "Session") -> float:
         load_network(module.network, read_checkpoint(initial), initial)
     recall = assembly.build_recall(cfg)
     with finished_runs():
-        finished = [AlreadyFitted()] if start.earlier.fitted else []
-        trainer = assembly.build_trainer(cfg, [assembly.build_mining(cfg), recall, *finished])
+        trainer = assembly.build_trainer(cfg, [assembly.build_mining(cfg), recall, *callbacks_of(start, folder)])
         session.saw_trainer(trainer)
         if fresh:
             device, visible = trainer.strategy.root_device, trainer.is_global_zero

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
-from crosslocate.config.folders import resumed_folder
+from crosslocate.config.folders import CHECKPOINTS, resumed_folder
 from crosslocate.config.validate import validate_train
 from crosslocate.errors import CheckpointError, ConfigError
 from crosslocate.lit.checkpoint import LAST
@@ -86,6 +86,12 @@ def _repeated(cfg: DictConfig, overrides: Sequence[str]) -> Start:
     return Start(config, overrides=tuple(overrides))
 
 
+def callbacks_of(start: Start, folder: Path) -> list[pl.Callback]:
+    """Callbacks that a run needs because of how it starts."""
+    going_on: list[pl.Callback] = [Moved(folder)] if start.checkpoint is not None else []
+    return [*going_on, AlreadyFitted()] if start.earlier.fitted else going_on
+
+
 @contextmanager
 def built_for(start: Start) -> Iterator[None]:
     """Surround the building of a run's parts: what cannot be built of a run that goes on is its checkpoint's fault."""
@@ -94,6 +100,33 @@ def built_for(start: Start) -> Iterator[None]:
         return
     with described_by(start.checkpoint):
         yield
+
+
+class Moved(pl.Callback):
+    """Lets a run whose folder was moved find its best checkpoint, and know its score, where the folder is now.
+
+    Args:
+        folder: Of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoints = str((folder / CHECKPOINTS).resolve())
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Change the paths in what a checkpoint callback has kept, before it looks at them."""
+        for state in checkpoint["callbacks"].values():
+            old = state.get("dirpath")
+            if old not in (None, self.checkpoints):
+                for name, value in state.items():
+                    state[name] = _moved(value, old, self.checkpoints)
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, dict):
+        return {_moved(name, old, new): inner for name, inner in value.items()}
+    return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
 
 
 class AlreadyFitted(pl.Callback):

@@ -184,7 +184,9 @@ def _table(title: str, rows: Sequence[Comparison]) -> "Table":
         table.add_column(column, no_wrap=True)
     for one in rows[:SHOWN]:
         relative = one.relative_difference
-        table.add_row(one.name, _short(one.recorded), _short(one.found), "" if relative is None else f"{100 * relative:.2g} %")
+        table.add_row(
+            one.name, _short(one.recorded), _short(one.found), "" if relative is None else f"{100 * relative:.2g} %"
+        )
     if len(rows) > SHOWN:
         table.add_row(f"and {len(rows) - SHOWN} more", "", "", "")
     return table

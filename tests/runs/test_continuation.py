@@ -78,7 +78,7 @@ def test_a_killed_evaluation_is_finished_without_training(run_job, job, finished
     objective = run_job(job)
     assert objective == read_record(finished_job)["objective"]["value"]
     old, new = (json.loads((folder / "results.json").read_text()) for folder in (finished_job, job))
-    assert {**new, "checkpoint": None} == {**old, "checkpoint": None}
+    assert new == {**old, "checkpoint": str(job / "checkpoints" / "best.ckpt")}  # the folder has moved since
     assert [session["to_step"] for session in read_record(job)["sessions"]] == [12, 12]
 
 
@@ -127,6 +127,21 @@ def test_a_failed_job_goes_on_in_its_folder_to_the_same_weights(run_job, finishe
     histories = [json.loads((path / "history.json").read_text()) for path in (folder, finished_job)]
     assert [entry["epoch"] for entry in histories[0]["epochs"]] == [0, 1]
     assert histories[0]["epochs"][0] == histories[1]["epochs"][0]
+
+
+def test_a_moved_run_keeps_its_best_checkpoint_from_worse_epochs(job, tmp_path):
+    path = job / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    (best,) = (state for state in content["callbacks"].values() if "best_model_score" in state)
+    for kept in (best["best_k_models"], best):
+        kept.update({name: torch.tensor(2.0) for name in kept if "score" in name or "/" in name})
+    best["kth_value"] = torch.tensor(2.0)
+    torch.save(content, path)
+    before = (job / "checkpoints" / "best.ckpt").read_bytes()
+    places = [f"paths.run={job}", f"paths.cache={tmp_path}", "name=x"]
+    call(train.main, "train", [f"resume={job}", "trainer.max_epochs=3", *places])
+    assert read_record(job)["sessions"][1]["to_step"] == 18
+    assert (job / "checkpoints" / "best.ckpt").read_bytes() == before
 
 
 def test_a_job_without_a_checkpoint_begins_again(run_job, finished_job, tmp_path):
@@ -195,11 +210,9 @@ def test_a_run_does_not_go_on_with_other_data(run_job, job, tiny_dataset, tmp_pa
     rewritten(job, status="stopped", objective=None, config=config, fingerprints=prints)
     before = (job / "checkpoints" / "last.ckpt").read_bytes()
     match = r"(?s)the data set is not the one that the run .* began with:\n  val/database: \w+ -> \w+\nBring"
+    resume = [f"resume={job}", f"dataset.root={other}", f"paths.run={job}", f"paths.cache={tmp_path}", "name=x"]
+    starts = {"again": lambda: run_job(job, root=other), "resume": lambda: call(train.main, "train", resume)}
     with pytest.raises(DataError, match=match):
-        if how == "again":
-            run_job(job, root=other)
-        else:
-            places = [f"paths.run={job}", f"paths.cache={tmp_path}", "name=x"]
-            call(train.main, "train", [f"resume={job}", f"dataset.root={other}", *places])
+        starts[how]()
     assert read_record(job)["status"] == "failed"
     assert (job / "checkpoints" / "last.ckpt").read_bytes() == before
