@@ -147,8 +147,8 @@ def register() -> None:
     from crosslocate.config.render_schema import RenderConfig
     from crosslocate.config.tune_schema import TuneConfig
 
-    for resolver in (folders.run_record, resources.gpus):
-        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+    OmegaConf.register_new_resolver("run_record", folders.run_record, replace=True)
+    OmegaConf.register_new_resolver("gpus", resources.gpus, replace=True)
     for resolver in (folders.unused_folder, folders.run_folder):
         # a folder stays with the configuration that it was found for, also where another process goes on with it
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True, use_cache=True)

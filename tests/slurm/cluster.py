@@ -96,7 +96,8 @@ def script(*words: str, cwd: Path, code: int = 0) -> str:
     (cwd / "disturbance.py").write_text(DISTURBANCE)
     environment = {
         **os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true", "WANDB_MODE": "offline", "COLUMNS": "200",
-        "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")]), "CROSSLOCATE_TRUSTED_TARGETS": "disturbance.",
+        "PYTHONPATH": os.pathsep.join([str(cwd), os.environ.get("PYTHONPATH", "")]),
+        "CROSSLOCATE_TRUSTED_TARGETS": "disturbance.",
     }  # fmt: skip
     process = subprocess.run(
         [sys.executable, str(SCRIPT), *words], cwd=cwd, env=environment, text=True, capture_output=True,
