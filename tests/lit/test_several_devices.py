@@ -1,5 +1,6 @@
 """Processes that share every batch learn what one process learns from the whole of it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 import sharing_run
 import torch
+from running import call, finish, overrides, start
+
+from crosslocate import train
 
 RANKS = (2, 3)
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -72,3 +76,42 @@ def test_processes_end_with_the_same_network_to_the_last_bit(outcomes, ranks, ca
 def test_the_learning_rate_follows_its_rule(outcomes, ranks):
     assert outcomes[ranks]["batch_norm"][0]["lr"] == pytest.approx(0.001 * ranks**0.5)
     assert outcomes[ranks]["triplet"][0]["lr"] == 0.001
+
+
+WHOLE = [
+    "backbone=squeezenet1_1", "backbone.weights=none", "pooling=gem", "optimizer=sgd", "optimizer.lr=0.01",
+    "mining.queries_per_round=11", "augmentation=strong", "untrained=false", "scheduler=constant",
+]  # fmt: skip
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_dataset, tmp_path_factory):
+    """Folders of a run by one process, and of one that two began and one finished."""
+    folder = tmp_path_factory.mktemp("whole")
+    arguments = [a for a in overrides(tiny_dataset, folder, *WHOLE) if "backbone.widths" not in a]
+    one, two = folder / "one", folder / "two"
+    half = ["trainer=ddp_cpu", "dataset.batch_size=1", "trainer.max_steps=9", f"hydra.run.dir={two}"]
+    process = start("train", *arguments, "trainer.precision=32-true", *half, cwd=folder)
+    call(train.main, "train", [*arguments, f"paths.run={one}", "name=run"])
+    finish(process)
+    began = results_of(two)
+    alone = ["dataset.batch_size=2", "trainer.devices=1", "trainer.strategy=auto", "trainer.max_steps=-1"]
+    call(train.main, "train", [f"resume={two}", *alone, f"paths.run={two}", "name=run"])
+    return one, two, began
+
+
+def test_a_run_by_two_processes_goes_on_with_one_as_if_it_had_always_been_one(runs):
+    one, two, began = runs
+    first, second = (torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (one, two))
+    assert first["global_step"] == second["global_step"] == 14
+    torch.testing.assert_close(second["state_dict"], first["state_dict"], rtol=1e-4, atol=1e-5)
+    expected, found = results_of(one), results_of(two)
+    assert [e["epoch"] for e in began["history"]] == [0]
+    for split in ("val", "test"):
+        assert found["evaluations"][split]["trained"]["recalls"] == expected["evaluations"][split]["trained"]["recalls"]
+    for before, now in zip(expected["history"], found["history"], strict=True):
+        assert now["val/loss"] == pytest.approx(before["val/loss"], rel=1e-3)
