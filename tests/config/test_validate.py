@@ -41,6 +41,7 @@ REFUSED = [
     ("trainer.strategy=fsdp", "trainer.strategy", "'fsdp'", "auto, ddp"),
     ("trainer.precision=8", "trainer.precision", "'8'", "32-true, bf16-mixed"),
     ("trainer.devices=2", "trainer.strategy", "'auto'", "ddp"),
+    ("optimizer.scale_lr=cube", "optimizer.scale_lr", "'cube'", "none, linear, sqrt"),
     ("trainer.max_epochs=0", "trainer.max_epochs", "0", "at least 1"),
     ("trainer.check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch", "0", "at least 1"),
     ("trainer.gradient_clip_val=0", "trainer.gradient_clip_val", "0.0", "above 0"),
