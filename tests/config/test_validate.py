@@ -71,6 +71,7 @@ REFUSED = [
     # Combinations
     ("dataset.positive_distance=3000", "dataset.positive_distance", "3000", "dataset.negative_distance=2000.0"),
     ("mining.queries_together=251", "mining.queries_together", "251", "mining.queries_per_round=250"),
+    ("trainer=ddp_cpu trainer.sync_batchnorm=true", "trainer.sync_batchnorm", "True", "trainer.accelerator=cpu"),
     ("trainer=cpu trainer.precision=16-mixed", "trainer.precision", "'16-mixed'", "bf16-mixed"),
     ("trainer.check_val_every_n_epoch=21", "trainer.check_val_every_n_epoch", "21", "trainer.max_epochs=20"),
     ("resume=a initial_weights=b", "initial_weights", "'b'", "resume=a"),
