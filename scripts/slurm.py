@@ -93,8 +93,8 @@ def submit(overrides: Sequence[str]) -> Path:
     folder = sweep_folder(overrides)
     folder.mkdir(parents=True, exist_ok=True)
     earlier = set(submitted(folder).values())
-    arguments = [*_unless_given("hydra/launcher=slurm", overrides), *overrides]
-    command = [sys.executable, "-m", "crosslocate.train", "-m", *arguments, f"hydra.sweep.dir={_quoted(folder)}"]
+    ours = [*_unless_given("hydra/launcher=slurm", overrides), f"hydra.sweep.dir={_quoted(folder)}"]
+    command = [sys.executable, "-m", "crosslocate.train", "-m", *overrides, *ours]
     with (folder / LOG).open("a") as log:
         begin = log.tell()
         process = subprocess.Popen(
@@ -271,21 +271,28 @@ def collect(folder: Path) -> int:
     return subprocess.run([sys.executable, "-m", "crosslocate.report", str(folder)], check=False).returncode
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    begin = commands.add_parser("submit", help="start a sweep and return when its jobs are in the queue")
-    begin.add_argument("overrides", nargs=argparse.REMAINDER, help="as for crosslocate.train -m")
+    commands.add_parser(
+        "submit",
+        usage="%(prog)s [--config-dir FOLDER] [override ...]",
+        help="start a sweep and return when its jobs are in the queue; overrides as for crosslocate.train -m",
+    )
     for name, purpose in (("status", "how every job is"), ("cancel", "stop jobs"), ("collect", "gather the results")):
         command = commands.add_parser(name, help=purpose)
         command.add_argument("folder", type=Path, help="of the sweep")
         if name == "cancel":
             command.add_argument("jobs", type=int, nargs="*", help="their numbers in the sweep; default: all")
-    return parser.parse_args()
+    given, rest = parser.parse_known_args(words)
+    if given.command != "submit" and rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    given.overrides = list(words[1:])
+    return given
 
 
 def main() -> int:
-    given = arguments()
+    given = arguments(sys.argv[1:])
     try:
         if given.command == "submit":
             folder = submit(given.overrides)

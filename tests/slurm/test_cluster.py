@@ -47,14 +47,18 @@ def folder(tmp_path_factory):
 def submitted(tiny_dataset, folder):
     """Three sweeps that run side by side: of single processes, of two processes, and over two nodes."""
     whole_node = f"hydra.launcher.cpus_per_task={os.cpu_count()}"
-    two = ["trainer=ddp_cpu", "trainer.devices=2", "name=undisturbed,preempted"]
-    two_nodes = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "name=undisturbed"]
+    shared = ["trainer=ddp_cpu", "dataset.batch_size=1"]
+    two = [*shared, "trainer.devices=2", "name=undisturbed,preempted"]
+    two_nodes = [*shared, "trainer.devices=1", "trainer.num_nodes=2", "name=undisturbed"]
     sweeps = {"single": [f"name={','.join(FATES)}", whole_node], "two": two, "two_nodes": two_nodes}
     with ThreadPoolExecutor() as pool:
         outputs = pool.map(
             lambda s: script("submit", *arguments(tiny_dataset, folder, s, *sweeps[s]), cwd=folder), sweeps
         )
-    return dict(zip(sweeps, outputs, strict=True))
+        printed = dict(zip(sweeps, outputs, strict=True))
+    for process in waiting_processes(folder / "two"):
+        os.kill(process, signal.SIGKILL)
+    return printed
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +128,8 @@ def test_a_failing_job_is_reported_and_the_others_finish(single):
         assert f"{record(single / str(number))['objective']['value']:.4f}" in table[number]
 
 
-def test_two_tasks_that_lost_their_place_continue_together(two):
+def test_two_tasks_that_lost_their_place_continue_together_and_need_nobody_who_waits(two):
+    assert not waiting_processes(two)
     assert equal(two / "0", two / "1")
     first, second = record(two / "0"), record(two / "1")
     assert [session["status"] for session in second["sessions"]] == ["stopped", "finished"]
@@ -146,9 +151,9 @@ def test_results_are_collected(single):
 def held(tiny_dataset, tmp_path):
     """Submits a sweep of jobs that wait until they are released."""
 
-    def submit(*more):
+    def submit(*more, options=()):
         hold = "+hydra.launcher.additional_parameters.hold=true"
-        script("submit", *arguments(tiny_dataset, tmp_path, "held", hold, *more), cwd=tmp_path)
+        script("submit", *options, *arguments(tiny_dataset, tmp_path, "held", hold, *more), cwd=tmp_path)
         return tmp_path / "held"
 
     return submit
@@ -159,7 +164,7 @@ def test_files_that_change_after_submission_are_refused(held, tmp_path):
     extra.mkdir(parents=True)
     original = (conf_dir() / "optimizer" / "sgd.yaml").read_text()
     (extra / "mine.yaml").write_text(original)
-    sweep = held("--config-dir", str(tmp_path / "extra"), "optimizer=mine", "name=undisturbed")
+    sweep = held("optimizer=mine", "name=undisturbed", options=["--config-dir", str(tmp_path / "extra")])
     (job,) = queue(sweep)
     assert "lr: " in original
     (extra / "mine.yaml").write_text(original.replace("lr: ", "lr: 7", 1))
@@ -187,17 +192,6 @@ def test_cancelled_jobs_save_and_do_not_come_back(held):
     assert "cancelled" in table[1]
     assert torch.load(sweep / "0" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 9
     assert script("cancel", str(sweep), cwd=sweep) == "cancelled: nothing\n"
-
-
-def test_a_job_needs_nobody_who_waits_for_it(held):
-    sweep = held("name=undisturbed")
-    for process in waiting_processes(sweep):
-        os.kill(process, signal.SIGKILL)
-    assert not waiting_processes(sweep)
-    (job,) = queue(sweep)
-    release(job)
-    await_end(sweep)
-    assert record(sweep / "0")["status"] == "finished"
 
 
 def test_a_submission_that_fails_says_why(tiny_dataset, tmp_path):
