@@ -1,11 +1,14 @@
 """Folders of runs are their own."""
 
+import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hydra import compose, initialize_config_dir
+from running import finish, start
 
 from crosslocate.config import folders
 from crosslocate.config.app import conf_dir
@@ -17,8 +20,9 @@ from crosslocate.errors import ConfigError
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
     monkeypatch.setattr(folders, "_taken", {})
-    for name in ("WORLD_SIZE", "SLURM_NTASKS", "RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "TORCHELASTIC_")) or name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+            monkeypatch.delenv(name)
 
 
 def another_process():
@@ -51,12 +55,74 @@ def test_processes_of_one_run_share_its_folder(tmp_path, monkeypatch):
     assert folders.unused_folder(str(tmp_path / "run")) == str(tmp_path / "run")
 
 
+LAUNCHED = """
+import os, sys, time
+from crosslocate.config.folders import unused_folder
+print(unused_folder(sys.argv[1] + os.environ["RANK"]), flush=True)
+sys.exit(os.environ["TORCHELASTIC_RESTART_COUNT"] == "0")
+"""
+
+
+def test_processes_of_torchrun_share_a_folder_also_when_they_are_started_again(tmp_path):
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+
+    def launch():
+        command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=1", "--master-port=0"]
+        arguments = [str(tmp_path / "launched.py"), str(tmp_path / "outputs" / "second_")]
+        return subprocess.Popen([sys.executable, *command, *arguments], stdout=subprocess.PIPE, text=True)
+
+    processes = [launch(), launch()]
+    first, second = (set(process.communicate(timeout=100)[0].split()) for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert {os.path.dirname(name) for name in first | second} == {str(tmp_path / "outputs")}  # noqa: PTH120
+
+
+def test_processes_of_a_slurm_step_share_a_folder_that_outlives_a_requeue(tmp_path, monkeypatch):
+    for name, value in {"SLURM_JOB_ID": "12", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"}.items():
+        monkeypatch.setenv(name, value)
+    folder = str(tmp_path / "slurm_12_0")
+    assert folders.unused_folder(str(tmp_path / "10-00-00")) == folder
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert folders.unused_folder(str(tmp_path / "11-00-00")) == folder
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert folders.unused_folder(str(tmp_path / "11-00-00")) == str(tmp_path / "11-00-00")
+
+
+def test_processes_of_several_machines_need_a_name(tmp_path, monkeypatch):
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=r"hydra\.run\.dir=<folder>, or torchrun --rdzv-id"):
+        folders.unused_folder(str(tmp_path / "x"))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "exp7")
+    assert folders.unused_folder(str(tmp_path / "x")) == str(tmp_path / "torchrun_exp7")
+
+
+def test_a_folder_stays_with_its_configuration_in_another_process(tmp_path):
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", overrides=[f"paths.outputs={tmp_path}"], return_hydra_config=True)
+    wanted = config.hydra.sweep.dir
+    sent = pickle.dumps(config)
+    another_process()
+    assert pickle.loads(sent).hydra.sweep.dir == wanted
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "convert"])
+def test_a_folder_of_a_run_that_cannot_be_made_is_one_line(name, tmp_path):
+    needed = {"evaluate": ["checkpoint=x"], "convert": ["meta=x.npy", "output=y"]}.get(name, [])
+    output = finish(start(name, "hydra.run.dir=/proc/nope", *needed, cwd=tmp_path), 1)
+    assert "error: hydra.run.dir: the folder /proc/nope of this run cannot be made" in output
+    assert "Traceback" not in output
+
+
 def test_a_folder_that_cannot_be_made_is_one_line():
     with pytest.raises(SystemExit, match=r"^error: paths\.outputs: the folder /proc/nope/x of this run cannot be made"):
         folders.unused_folder("/proc/nope/x")
 
 
-def finished(folder):
+def with_checkpoints(folder):
     (folder / "checkpoints").mkdir(parents=True)
     for name in ("best", "last"):
         (folder / "checkpoints" / f"{name}.ckpt").write_bytes(b"")
@@ -64,7 +130,7 @@ def finished(folder):
 
 
 def test_a_resumed_run_goes_on_in_its_folder(tmp_path, monkeypatch):
-    run, fresh = finished(tmp_path / "run"), str(tmp_path / "fresh")
+    run, fresh = with_checkpoints(tmp_path / "run"), str(tmp_path / "fresh")
     assert folders.run_folder(str(run), fresh) == str(run)
     assert folders.run_folder(str(run / "checkpoints" / "last.ckpt"), fresh) == str(run)
     monkeypatch.chdir(run / "checkpoints")
@@ -89,7 +155,7 @@ def train(*arguments):
 
 
 def test_a_run_does_not_write_over_another_one(tmp_path, monkeypatch):
-    run = finished(tmp_path / "run")
+    run = with_checkpoints(tmp_path / "run")
     with pytest.raises(ConfigError, match=r"paths\.run=.*checkpoints of another run.*resume="):
         validate_train(train(f"paths.run={run}"))
     validate_train(train(f"paths.run={tmp_path}"))
