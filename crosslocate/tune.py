@@ -1,6 +1,6 @@
 """Tune settings of a training with Optuna, every trial a training of its own.
 
-python -m crosslocate.tune study=first space=demo trials=30 'fixed=[experiment=demo]'
+python -m crosslocate.tune study=first space=demo trials=30 'fixed=["experiment=demo"]'
 The same command continues an interrupted study.
 """
 

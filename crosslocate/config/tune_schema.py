@@ -43,7 +43,7 @@ def validate_tune(cfg: Any) -> None:
 
     if find_spec("optuna") is None:
         raise CrossLocateError("tuning needs Optuna, which is not installed: pip install 'crosslocate[tune]'")
-    missing = sorted(OmegaConf.missing_keys(cfg) - {"paths.run"})
+    missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(missing[0], None, "a value: it has no default", f"Missing: {', '.join(missing)}")
     for key, lowest in (("trials", 1), ("jobs", 1), ("seed", 0)):

@@ -85,7 +85,7 @@ def read_space(node: Any) -> Space:
 
 def as_overrides(values: Mapping[str, Value]) -> list[str]:
     """Overrides of a training: ``key=value``."""
-    return [f"{key}={_text(value)}" for key, value in values.items()]
+    return [f"{key}={as_text(value)}" for key, value in values.items()]
 
 
 def _setting(key: str, node: Any) -> Range | Choice:
@@ -101,7 +101,7 @@ def _choice(where: str, values: Any) -> Choice:
     plain = isinstance(values, Sequence) and not isinstance(values, str)
     if not plain or not values or not all(isinstance(value, Value) for value in values):
         raise ConfigError(f"{where}.choices", values, "a list of texts, numbers, true, false or null")
-    if len({_text(value) for value in values}) < len(values):
+    if len({as_text(value) for value in values}) < len(values):
         raise ConfigError(f"{where}.choices", values, "a list without repetitions")
     return Choice(tuple(values))
 
@@ -120,7 +120,8 @@ def _range(where: str, node: Mapping[str, Any]) -> Range:
     return Range(low, high, log, step)
 
 
-def _text(value: Value) -> str:
+def as_text(value: Value) -> str:
+    """A value as an override has it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(value) if isinstance(value, float) else str(value)

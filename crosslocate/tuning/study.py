@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -48,7 +49,7 @@ class Trials:
     Args:
         folder: Of the study; all processes that work on it must see it.
         name: Of the study.
-        storage: Where Optuna keeps it, as a URL.
+        storage: Where Optuna keeps it: a URL, or a storage.
         space: What is tuned.
         sampler: Node of an Optuna sampler that takes a ``seed``.
         pruner: Node of an Optuna pruner.
@@ -63,7 +64,7 @@ class Trials:
         self,
         folder: Path,
         name: str,
-        storage: str,
+        storage: str | BaseStorage,
         space: Space,
         sampler: Any,
         pruner: Any,

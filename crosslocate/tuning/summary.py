@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from crosslocate.console import say
 from crosslocate.errors import CrossLocateError
-from crosslocate.tuning.space import as_overrides
+from crosslocate.tuning.space import as_overrides, as_text
 from crosslocate.tuning.study import REASON
 
 COLOURS = {TrialState.COMPLETE: "tab:blue", TrialState.PRUNED: "tab:orange"}
@@ -112,7 +112,8 @@ def _draw_course(axis: Any, trials: Sequence[FrozenTrial], objective: str) -> No
             axis.scatter([t.number for t in chosen], [_value(t) for t in chosen], c=colour, s=18, label=LABELS[state])
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     best = np.maximum.accumulate([float(trial.values[0]) for trial in finished])
-    axis.step([trial.number for trial in finished], best, where="post", c="black", lw=1, label="best so far")
+    numbers = [trial.number for trial in finished]
+    axis.step([*numbers, trials[-1].number], [*best, best[-1]], where="post", c="black", lw=1, label="best so far")
     axis.set(title="Course", xlabel="trial", ylabel=objective)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(fontsize="small")
@@ -130,12 +131,25 @@ def _draw_importance(axis: Any, shares: dict[str, float]) -> None:
 
 
 def _draw_setting(axis: Any, trials: Sequence[FrozenTrial], key: str, objective: str) -> None:
-    distribution = next(trial.distributions[key] for trial in trials if key in trial.distributions)
-    named = isinstance(distribution, optuna.distributions.CategoricalDistribution)
+    distribution: Any = next(trial.distributions[key] for trial in trials if key in trial.distributions)
+    choices = getattr(distribution, "choices", None)
     for state, colour in COLOURS.items():
         chosen = [trial for trial in trials if trial.state == state and key in trial.params]
-        places = [str(trial.params[key]) if named else trial.params[key] for trial in chosen]
+        places = [choices.index(t.params[key]) if choices else t.params[key] for t in chosen]
         axis.scatter(places, [_value(trial) for trial in chosen], c=colour, s=18)
-    if getattr(distribution, "log", False):
-        axis.set_xscale("log")
+    if choices:
+        axis.set_xticks(range(len(choices)), [as_text(choice) for choice in choices])
+        axis.set_xlim(-0.5, len(choices) - 0.5)
+    elif distribution.log:
+        _scale_by_ratio(axis, distribution.low, distribution.high)
     axis.set(title=key, ylabel=objective)
+
+
+def _scale_by_ratio(axis: Any, low: float, high: float) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    axis.set_xlim(low / 1.1, high * 1.1)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=8))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
