@@ -2,12 +2,15 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
 BLOCK, HEADER = 32768, 7
 FULL, FIRST, LAST = 1, 2, 4
 MAGIC = b":W&B"
+PATIENCE = 100
+"""Attempts to find the end of a run."""
 
 
 def log_records(path: Path):
@@ -29,7 +32,7 @@ def log_records(path: Path):
 
 def read_runs(folder: Path) -> list[dict[str, Any]]:
     """Every offline run below ``folder``, the oldest first; see `read_run`."""
-    return [_read(path) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
+    return [_read_finished(path) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -39,6 +42,16 @@ def read_run(folder: Path) -> dict[str, Any]:
     artifacts with their files; whether it was preempted, and its exit code, None while it is open.
     """
     (run,) = read_runs(folder)
+    return run
+
+
+def _read_finished(path: Path) -> dict[str, Any]:
+    """A run that was finished a moment ago is still being written by wandb's service."""
+    for _ in range(PATIENCE):
+        run = _read(path)
+        if run["exit_code"] is not None:
+            break
+        time.sleep(0.05)
     return run
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from crosslocate.errors import RunStopped
+from crosslocate.runs.session import ending
 
 INTERRUPTED = 255
 """Exit code that wandb itself gives to a run that Ctrl-C ended."""
@@ -35,13 +36,12 @@ FINISHED = Outcome("finished", None, 0, False)
 
 def outcome_of(error: BaseException) -> Outcome:
     """What an exception makes of a run."""
+    status, reason = ending(error)
+    if reason == "interrupted":
+        return Outcome(status, reason, INTERRUPTED, False)
     if isinstance(error, RunStopped):
-        if error.reason == "interrupted":
-            return Outcome("stopped", error.reason, INTERRUPTED, False)
-        return Outcome("stopped", error.reason, 128 + int(error.signal), True)
-    if isinstance(error, KeyboardInterrupt):
-        return Outcome("stopped", "interrupted", INTERRUPTED, False)
-    return Outcome("failed", f"{type(error).__name__}: {error}", 1, False)
+        return Outcome(status, reason, 128 + error.signal, True)
+    return Outcome(status, reason, 1, False)
 
 
 class Closing(Protocol):

@@ -1,46 +1,195 @@
-"""Where a wandb run goes: online only with an account and a server that answers."""
+"""Where a wandb run goes, under which id, how it ends, and what happens when wandb itself fails."""
 
+import os
+import signal
 import socket
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
+import wandb
+from wandb_records import read_run, read_runs
 
+from crosslocate.errors import RunStopped
 from crosslocate.lit import wandb as module
+from crosslocate.lit.outcome import finished_runs
+from crosslocate.runs.record import RunRecord
+
+OPTIONS = {
+    "offline": True, "group": None, "tags": [], "checkpoint": "none", "finish_timeout": 5.0, "project": "test",
+    "name": "run",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+
+def logger_of(folder, **changes):
+    return module.wandb_logger(str(folder), **OPTIONS | changes)
+
+
+def log_some(folder, **changes):
+    logger = logger_of(folder, **changes)
+    logger.log_metrics({"value": 2.0}, step=3)
+    return logger
 
 
 @pytest.fixture
-def environment(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("NETRC", raising=False)
+def stays_offline(monkeypatch, tmp_path):
     made = {}
-    monkeypatch.setattr(module, "WandbLogger", lambda **options: made.update(options))
+    monkeypatch.setattr(module, "RunWandbLogger", lambda folder, **options: made.update(options))
 
     def offline(**variables) -> bool:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        module.wandb_logger(str(tmp_path / "run"), None)
+        logger_of(tmp_path / "run", offline=None)
         return made["offline"]
 
     return offline
 
 
-def test_without_an_account_it_is_offline(environment):
-    assert environment()
+def test_without_an_account_it_is_offline(stays_offline):
+    assert stays_offline()
 
 
-def test_with_an_account_and_no_server_it_is_offline_and_says_so(environment, capsys):
+def test_with_an_account_and_no_server_it_is_offline_and_says_so(stays_offline, capsys):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, but not listening: refused at once
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        assert environment(WANDB_API_KEY="k" * 40, WANDB_BASE_URL=address)
+        assert stays_offline(WANDB_API_KEY="k" * 40, WANDB_BASE_URL=address)
     assert f"{address} cannot be reached" in capsys.readouterr().err.replace("\n", "")
 
 
-def test_with_an_account_and_a_server_it_is_online(environment, tmp_path):
+def test_with_an_account_and_a_server_it_is_online(stays_offline, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         (tmp_path / ".netrc").write_text("machine 127.0.0.1 login user password key\n")
         (tmp_path / ".netrc").chmod(0o600)
-        assert not environment(WANDB_BASE_URL=address)
-        assert environment(WANDB_MODE="offline")
+        assert not stays_offline(WANDB_BASE_URL=address)
+        assert stays_offline(WANDB_MODE="offline")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "preempted", "status"),
+    [
+        (ValueError("broken"), 1, False, "failed"),
+        (RunStopped(signal.SIGUSR2, "preempted"), 128 + signal.SIGUSR2, True, "stopped"),
+        (RunStopped(signal.SIGINT, "interrupted"), 255, False, "stopped"),
+        (KeyboardInterrupt(), 255, False, "stopped"),
+    ],
+)
+def test_how_a_run_ends_is_what_wandb_is_told(tmp_path, error, code, preempted, status):
+    with pytest.raises(type(error)), finished_runs():
+        log_some(tmp_path)
+        raise error
+    run = read_run(tmp_path)
+    assert (run["exit_code"], run["preempted"], run["summary"]["status"]) == (code, preempted, status)
+    assert [row["value"] for row in run["history"]] == [2.0]
+
+
+def test_runs_of_two_jobs_are_two_and_a_continued_one_is_one(tmp_path):
+    for job in ("0", "1", "0"):
+        with finished_runs():
+            log_some(tmp_path / job)
+    first, again = read_runs(tmp_path / "0")
+    other = read_run(tmp_path / "1")
+    kept = (tmp_path / "0" / "wandb" / "run_id").read_text().strip()
+    assert first["id"] == again["id"] == kept
+    assert other["id"] != kept
+    assert {run["exit_code"] for run in (first, again, other)} == {0}
+
+
+def test_group_tags_and_provenance_come_from_the_record(tmp_path):
+    content = {
+        "format": 1, "name": "run", "status": "running", "overrides": [], "sessions": [], "config": {},
+        "choices": {"modality": "depth", "backbone": "small", "dataset": "sample", "loss": "triplet"},
+        "sweep": {"folder": "/sweeps/margins", "name": "margins", "job": 2},
+        "fingerprints": {"config": "abc", "data": "def"}, "source": {"commit": "1234", "dirty": False, "diff": None},
+    }  # fmt: skip
+    RunRecord(tmp_path, content).write()
+    with finished_runs():
+        log_some(tmp_path, tags=["mine"])
+    run = read_run(tmp_path)
+    assert run["group"] == "margins"
+    assert run["tags"] == ["depth", "small", "sample", "mine"]
+    assert {key: run["config"]["provenance"][key] for key in ("sweep", "fingerprints", "source")} == {
+        key: content[key] for key in ("sweep", "fingerprints", "source")
+    }
+
+
+def service_of_this_process() -> int:
+    """The process that wandb sends everything to."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"wandb-core" in (path / "cmdline").read_bytes():
+                return int(path.name)
+        except (OSError, ValueError):
+            continue
+    raise AssertionError("wandb has no service")
+
+
+def test_a_service_that_dies_ends_no_run_and_the_next_job_has_one(tmp_path):
+    with pytest.warns(UserWarning, match="nothing more is sent to it"), finished_runs():
+        logger = log_some(tmp_path / "dies")
+        os.kill(service_of_this_process(), signal.SIGKILL)
+        for step in range(4, 60):
+            logger.log_metrics({"value": 1.0}, step=step)
+            if logger.silent:
+                break
+        logger.publish_summary({"best": 1.0})
+    with finished_runs():
+        log_some(tmp_path / "next")
+    run = read_run(tmp_path / "next")
+    assert run["exit_code"] == 0
+    assert [row["value"] for row in run["history"]] == [2.0]
+
+
+def test_a_folder_that_cannot_be_written_ends_no_run(tmp_path):
+    (tmp_path / "wandb").write_text("a file where a folder should be")
+    with pytest.warns(UserWarning, match=r"log_metrics failed: .*wandb"), finished_runs():
+        log_some(tmp_path).publish_summary({"best": 1.0})
+    assert (tmp_path / "wandb").is_file()
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """A server that knows nobody."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_that_refuses_the_run_leaves_it_offline(tmp_path, monkeypatch):
+    wandb.teardown()  # its service knows one server
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    with pytest.warns(UserWarning, match="kept offline"), finished_runs():
+        log_some(tmp_path, offline=None)
+    wandb.teardown()
+    server.shutdown()
+    assert [row["value"] for row in read_run(tmp_path)["history"]] == [2.0]
+    kept = (tmp_path / "wandb" / "run_id").read_text().strip()
+    assert read_run(tmp_path)["id"] == kept
+
+
+def test_other_processes_than_the_first_log_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytorch_lightning.utilities.rank_zero.rank_zero_only.rank", 1)
+    with finished_runs():
+        log_some(tmp_path).publish_summary({"best": 1.0})
+    assert list(tmp_path.iterdir()) == []
