@@ -144,7 +144,9 @@ def test_two_nodes_train_as_two_processes_of_one(two, folder):
 
 def test_results_are_collected(single):
     output = script("collect", str(single), cwd=single)
-    assert all(fate in output for fate in FATES)
+    assert "single/3" in output
+    assert "query 3 is on the moon" in output
+    assert f"{100 * record(single / '0')['objective']['value']:.1f}" in output
 
 
 @pytest.fixture
