@@ -35,7 +35,7 @@ class EpochMeans(pl.Callback):
         """Log what had no batch after the resume: it was a validation that the run went on with."""
         if self._epoch == trainer.current_epoch:
             for name, (total, count) in self._earlier.items():
-                pl_module.log(name.rpartition(".")[2], total / count)
+                pl_module.log(name.rpartition(".")[2], total / count, sync_dist=True)
         self._earlier = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

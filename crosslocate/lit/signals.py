@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """What a run listens to, the weakest first: of two that come before it has stopped, the later here counts."""
 END_OF_TIME = 600.0
 """Seconds before the end of a job's time in which a warning means that the time is over."""
-WORKER_GRACE = 15
+WORKER_GRACE = 30
 """Seconds that a worker process goes on for after it was asked to end: its run may need it to reach its boundary."""
 
 Handler = Callable[[int, FrameType | None], Any] | int | None

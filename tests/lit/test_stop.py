@@ -1,6 +1,7 @@
 """Signals at every phase of a training: it stops with its state saved, and goes on as if nothing had been."""
 
 import csv
+import multiprocessing
 import os
 import signal
 
@@ -138,6 +139,26 @@ def test_a_second_interrupt_ends_at_once(tiny_dataset, tmp_path, capfd):
     assert not hasattr(interrupts, "went_on")
     assert "SIGINT: stopping after this batch; Ctrl-C again ends at once" in capfd.readouterr().err
     assert torch.load(last(tmp_path), weights_only=True)["global_step"] == 2
+
+
+class AllProcesses(pl.Callback):
+    """A signal to every process of the job, also to those that read images."""
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == 3:
+            workers = multiprocessing.active_children()
+            assert workers
+            for process in (*(worker.pid for worker in workers), os.getpid()):
+                os.kill(process, signal.SIGTERM)
+                os.kill(process, signal.SIGINT)
+
+
+def test_processes_that_read_images_are_there_until_the_run_has_stopped(undisturbed, tiny_dataset, tmp_path):
+    cfg = configured(tiny_dataset, tmp_path, "dataset.workers=1")
+    assert stopped(cfg, [AllProcesses()]).signal == signal.SIGTERM
+    assert torch.load(last(tmp_path), weights_only=True)["global_step"] == 4
+    fit(configured(tiny_dataset, tmp_path), last(tmp_path))
+    assert_same(undisturbed, tmp_path)
 
 
 def test_an_error_is_not_taken_for_a_stop(tiny_dataset, tmp_path):
