@@ -91,7 +91,6 @@ REFUSED = [
     (["mining.sampled_negatives=4,20", "mining.negatives=10"], [0], ["mining.sampled_negatives=4"]),
     (["optimizer.lr=1e-3,0,-1"], [1, 2], ["optimizer.lr=0", "a number above 0"]),
     (["dataset.size=[24,32],[24],7"], [1, 2], ["dataset.size=[24]", "height"]),
-    (["+loss.margins=1", "seed=1,2"], [0, 1], ["loss.margins"]),
     (["trainer.devices=1,2", "trainer=cpu"], [1], ["trainer.strategy", "trainer=ddp"]),
     (["evaluation.heading=15,270"], [1], ["evaluation.heading=270", "degrees"]),
 ]
