@@ -141,7 +141,7 @@ def test_two_processes_skip_empty_batches_and_stop_together(tiny_dataset, tmp_pa
     arguments = [
         *overrides(tiny_dataset, tmp_path, *QUICK, "trainer=ddp_cpu", "trainer.enable_progress_bar=false"),
         "trainer.log_every_n_steps=1", "trainer.max_epochs=3", "trainer.precision=32-true", "dataset.batch_size=1",
-        "mining/strategy=semihard", "mining.margin=0.1", "mining.miner.attempts=1", "mining.sampled_negatives=4",
+        "mining/strategy=semihard", "mining.margin=0.02", "mining.miner.attempts=1", "mining.sampled_negatives=4",
         "mining.refresh._target_=crosslocate.mining.refresh.FullRefresh", f"hydra.run.dir={folder}",
     ]  # fmt: skip
     finish(start("train", *arguments, cwd=tmp_path))
