@@ -66,6 +66,16 @@ def is_running(folder: str | Path) -> bool:
     return False
 
 
+def require_free(folder: str | Path) -> None:
+    """Refuse a folder in which a process is at work.
+
+    Raises:
+        ConfigError: Names the process.
+    """
+    if is_running(folder):
+        raise _refused(_file(folder))
+
+
 def holder(folder: str | Path) -> dict[str, Any]:
     """``pid`` and ``host`` of the process that holds, or last held, the lock; empty where that is not known."""
     path = _file(folder)

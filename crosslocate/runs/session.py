@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crosslocate.config.ranks import is_first_process
+from crosslocate.console import say
 from crosslocate.errors import CrossLocateError, DataError, RunStopped
 from crosslocate.runs.continuation import Start, change_table
 from crosslocate.runs.fingerprint import data_parts, fingerprint_of_parts, weights_fingerprint
@@ -57,10 +58,10 @@ class Session:
             self._record.update(fingerprints=prints, data=parts)
 
     def saw_trainer(self, trainer: "pl.Trainer") -> None:
-        """Note how many processes train, and whom to ask how far it came."""
+        """Note how many processes train, under which id its loggers know the run, and whom to ask how far it came."""
         self._trainer = trainer
         if self._record is not None:
-            self._record.update(world_size=trainer.world_size)
+            self._record.update(world_size=trainer.world_size, wandb=_wandb_id(self.folder))
 
     def fitted(self, network: "nn.Module") -> str | None:
         """Note that training came to its end.
@@ -105,7 +106,10 @@ def recorded(start: Start) -> Iterator[Session]:
         try:
             yield session
         except BaseException as error:
-            session.end(*ending(error))
+            try:
+                session.end(*ending(error))
+            except OSError as failure:  # what ended the run counts more: a stopped one has to get back into its queue
+                say(f"{folder}: the record could not be closed ({failure.strerror or failure})")
             raise
         session.end("finished", None)
 

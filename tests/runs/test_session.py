@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -71,6 +72,14 @@ def test_every_ending_has_its_status(fresh, tmp_path, error, status, reason):
     assert not lock.is_running(tmp_path / "run")
 
 
+def test_a_record_that_cannot_be_closed_hides_no_ending(fresh, tmp_path, capsys):
+    with pytest.raises(RunStopped), recorded(fresh):
+        shutil.rmtree(tmp_path / "run")
+        (tmp_path / "run").write_text("in the way")
+        raise RunStopped(signal.SIGUSR2, "preempted")
+    assert "the record could not be closed" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_sessions_grow_and_one_that_was_killed_says_so(fresh, tmp_path):
     folder = tmp_path / "run"
     with recorded(fresh):
@@ -128,6 +137,7 @@ def test_a_killed_process_leaves_a_record_that_runs_and_a_lock_that_is_free(tiny
     wait_for_checkpoint(process, folder)
     assert lock.is_running(folder)
     message = finish(start("train", f"resume={folder}", cwd=tmp_path), 1)
+    assert not (folder / ".hydra_resumed").exists()
     assert f"process {process.pid} on " in message
     assert "Traceback" not in message
     process.kill()
