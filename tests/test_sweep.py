@@ -45,12 +45,14 @@ def test_every_job_is_a_wandb_run_of_its_own_with_its_config_and_recalls(sweep):
         assert any("train/loss_step" in row for row in run["history"])
 
 
-def test_a_failing_job_is_one_line_and_the_others_go_on(tmp_path):
-    arguments = ["seed=-1,-2,-3", "experiment=demo", f"paths.cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'jobs'}"]
+def test_a_sweep_with_a_bad_job_is_refused_before_any_job_has_a_folder(tmp_path):
+    arguments = ["seed=-1,2,-3", "experiment=demo", f"paths.cache={tmp_path}", f"hydra.sweep.dir={tmp_path / 'jobs'}"]
     output = finish(start("train", "-m", *arguments, cwd=tmp_path), 1)
-    for job in range(3):
-        assert f"error: job {job}: seed=-{job + 1} is not allowed" in output
+    assert "error: 2 of the 3 jobs cannot run, and none was started:" in output
+    for job, seed in ((0, -1), (2, -3)):
+        assert f"job {job} (seed={seed}): seed={seed} is not allowed; allowed: an integer of at least 0" in output
     assert "Traceback" not in output
+    assert not (tmp_path / "jobs").exists()
 
 
 def test_a_failing_job_fails_the_sweep_and_says_why(tiny_dataset, tmp_path):
