@@ -61,6 +61,7 @@ class LastCheckpoint(Checkpoint):
         self.path, self.every_n_steps = Path(path), every_n_steps
         self._saved: tuple[int, str] = (-1, "")  # step and place
         self._validation_follows = False
+        self._random: dict[str, torch.Tensor] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Remove what a killed run was writing."""
@@ -69,7 +70,8 @@ class LastCheckpoint(Checkpoint):
                 draft.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A run that goes on from before a validation need not save that again."""
+        """Draw on as before, and do not save again what a run goes on from before a validation."""
+        set_random_state(self._random)
         if trainer.fit_loop.epoch_loop.val_loop.restarted_mid_evaluation:
             self._saved = (trainer.global_step, "validation")
 
@@ -102,6 +104,14 @@ class LastCheckpoint(Checkpoint):
             total = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
             total.update(ready=1, started=1, processed=0, completed=0)
 
+    def state_dict(self) -> dict[str, Any]:
+        """State of the generators that layers such as dropout draw from."""
+        return {"random": random_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Draw on as a checkpoint's run would have, once training begins."""
+        self._random = dict(state_dict["random"])
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the finished epoch; one that ``max_steps`` cut short was saved at its last batch, to be gone on with."""
         if self._saved != (trainer.global_step, "batch"):
@@ -125,6 +135,20 @@ class LastCheckpoint(Checkpoint):
                 draft.replace(self.path)
                 sync_folder(self.path.parent)
         self._saved = (trainer.global_step, place)
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """State of torch's global generators: of the processor, and of the GPU of this process where it uses one."""
+    gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() and torch.cuda.is_initialized() else {}
+    return {"cpu": torch.get_rng_state(), **gpu}
+
+
+def set_random_state(state: dict[str, torch.Tensor]) -> None:
+    """Continue from a `random_state`; what it does not have, or what this machine does not, stays as it is."""
+    if "cpu" in state:
+        torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 def keep_previous(last: Path) -> None:

@@ -247,7 +247,9 @@ class RecallCallback(pl.Callback):
         trainer.strategy.barrier("descriptors read")
         if trainer.is_global_zero:
             for split, role in product(SPLITS, ROLES):
-                shutil.rmtree(self._path(split, role), ignore_errors=True)
+                path = self._path(split, role)
+                for left in (path, *self.directory.glob(f".{path.name}.*")):  # and drafts of a run that was killed
+                    shutil.rmtree(left, ignore_errors=True)
             with suppress(OSError):  # it is not there, or not empty
                 self.directory.rmdir()
         trainer.strategy.barrier("descriptors removed")

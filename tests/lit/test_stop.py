@@ -141,6 +141,25 @@ def test_a_second_interrupt_ends_at_once(tiny_dataset, tmp_path, capfd):
     assert torch.load(last(tmp_path), weights_only=True)["global_step"] == 2
 
 
+class Draws(pl.Callback):
+    """What a layer that draws, such as dropout, would draw: two numbers in every step."""
+
+    def __init__(self):
+        self.drawn = {}
+
+    def on_train_batch_start(self, trainer, *_):
+        self.drawn[trainer.global_step] = torch.rand(2).tolist()
+
+
+def test_layers_that_draw_draw_on(tiny_dataset, tmp_path):
+    whole, parts = Draws(), Draws()
+    fit(configured(tiny_dataset, tmp_path / "whole"), callbacks=[whole])
+    cfg = configured(tiny_dataset, tmp_path / "parts")
+    stopped(cfg, [parts, Signals("on_train_batch_start", 4, signal.SIGTERM)])
+    fit(cfg, last(tmp_path / "parts"), [parts])
+    assert parts.drawn == whole.drawn
+
+
 class AllProcesses(pl.Callback):
     """A signal to every process of the job, also to those that read images."""
 
