@@ -309,7 +309,9 @@ def stress(folder: Path, kills: int, seed: int, ranks: int) -> Findings:
         aims = sorted(deck[:count], key=lambda aim: aim[0] == "evaluation")  # nothing else comes after it
         deck = deck[count:] + torment(trial, run, findings, aims, draw, seconds)
         findings.runs += 1
-        findings.faults += [f"{run.name}: {text}" for text in differences(run, reference)]
+        other = differences(run, reference)
+        findings.faults += [f"{run.name}: {text}" for text in other]
+        print(f"{run.name}: {'; '.join(other) or 'as if undisturbed'}", flush=True)
     return findings
 
 
