@@ -75,6 +75,12 @@ def test_with_an_account_and_a_server_it_is_online(stays_offline, tmp_path):
         assert stays_offline(WANDB_MODE="offline")
 
 
+def job_that_raises(folder, error):
+    with finished_runs():
+        log_some(folder)
+        raise error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "preempted", "status"),
     [
@@ -85,9 +91,8 @@ def test_with_an_account_and_a_server_it_is_online(stays_offline, tmp_path):
     ],
 )
 def test_how_a_run_ends_is_what_wandb_is_told(tmp_path, error, code, preempted, status):
-    with pytest.raises(type(error)), finished_runs():
-        log_some(tmp_path)
-        raise error
+    with pytest.raises(type(error)):
+        job_that_raises(tmp_path, error)
     run = read_run(tmp_path)
     assert (run["exit_code"], run["preempted"], run["summary"]["status"]) == (code, preempted, status)
     assert [row["value"] for row in run["history"]] == [2.0]
@@ -135,15 +140,20 @@ def service_of_this_process() -> int:
     raise AssertionError("wandb has no service")
 
 
-def test_a_service_that_dies_ends_no_run_and_the_next_job_has_one(tmp_path):
-    with pytest.warns(UserWarning, match="nothing more is sent to it"), finished_runs():
-        logger = log_some(tmp_path / "dies")
+def job_whose_service_dies(folder):
+    with finished_runs():
+        logger = log_some(folder)
         os.kill(service_of_this_process(), signal.SIGKILL)
         for step in range(4, 60):
             logger.log_metrics({"value": 1.0}, step=step)
             if logger.silent:
                 break
         logger.publish_summary({"best": 1.0})
+
+
+def test_a_service_that_dies_ends_no_run_and_the_next_job_has_one(tmp_path):
+    with pytest.warns(UserWarning, match="nothing more is sent to it"):
+        job_whose_service_dies(tmp_path / "dies")
     with finished_runs():
         log_some(tmp_path / "next")
     run = read_run(tmp_path / "next")

@@ -1,0 +1,115 @@
+"""CSV and TensorBoard logs of a run that was killed after its last checkpoint: no step twice, none missing."""
+
+import pytest
+
+from crosslocate.errors import ConfigError
+from crosslocate.lit import mlflow
+from crosslocate.lit.csv import csv_logger, log_files, read_log
+from crosslocate.lit.outcome import finished_runs
+from crosslocate.lit.tensorboard import tensorboard_logger
+
+
+def log_session(logger, steps, session):
+    """As training does: a row by step, and at every third step one of a round."""
+    for step in steps:
+        if step % 3 == 0:
+            logger.log_metrics({"round": float(session)}, step=step)
+        logger.log_metrics({"loss": 10.0 * session + step, "epoch": 0}, step=step)
+        logger.save()
+    logger.finalize("success")
+
+
+@pytest.mark.parametrize("again", [3, 4, 6])
+def test_csv_has_what_counted(tmp_path, again):
+    log_session(csv_logger(str(tmp_path), "metrics"), range(6), 0)
+    log_session(csv_logger(str(tmp_path), "metrics"), range(again, 8), 1)
+    rows = read_log(tmp_path / "metrics")
+    losses = {int(row["step"]): float(row["loss"]) for row in rows if "loss" in row}
+    assert losses == {step: float(step if step < again else 10 + step) for step in range(8)}
+    assert len([row for row in rows if "loss" in row]) == 8
+    assert [int(row["step"]) for row in rows if "round" in row] == [0, 3, 6]
+    assert [path.name for path in log_files(tmp_path / "metrics")] == ["metrics-1.csv", "metrics.csv"]
+
+
+def test_csv_keeps_other_figures_of_the_first_step(tmp_path):
+    log_session(csv_logger(str(tmp_path), "metrics"), range(6), 0)
+    logger = csv_logger(str(tmp_path), "metrics")
+    logger.log_metrics({"val/loss": 1.0, "epoch": 0}, step=5)  # a validation that was broken off
+    logger.save()
+    rows = read_log(tmp_path / "metrics")
+    assert [int(row["step"]) for row in rows if "loss" in row] == list(range(6))
+    assert rows[-1]["val/loss"] == "1.0"
+
+
+def test_csv_takes_out_a_row_that_a_kill_cut_short(tmp_path):
+    log_session(csv_logger(str(tmp_path), "metrics"), range(4), 0)
+    with (tmp_path / "metrics" / "metrics.csv").open("a") as file:
+        file.write("0,4.0")
+    log_session(csv_logger(str(tmp_path), "metrics"), range(4, 6), 0)
+    assert [int(row["step"]) for row in read_log(tmp_path / "metrics") if "loss" in row] == list(range(6))
+
+
+@pytest.mark.parametrize("again", [3, 4, 6])
+def test_tensorboard_shows_what_counted(tmp_path, again):
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log_session(tensorboard_logger(str(tmp_path), "tensorboard"), range(6), 0)
+    log_session(tensorboard_logger(str(tmp_path), "tensorboard"), range(again, 8), 1)
+    accumulator = accumulators.EventAccumulator(str(tmp_path / "tensorboard"))
+    accumulator.Reload()
+    shown = [(event.step, event.value) for event in accumulator.Scalars("loss")]
+    assert shown == [(step, float(step if step < again else 10 + step)) for step in range(8)]
+    assert [event.step for event in accumulator.Scalars("round")] == [0, 3, 6]
+
+
+OPTIONS = {"experiment": "test", "name": "run", "tags": ["mine"], "checkpoint": False}
+
+
+def mlflow_logger(folder, store):
+    return mlflow.mlflow_logger(
+        str(folder), tracking_uri=store, artifacts=str(folder / "artifacts"), **OPTIONS
+    )  # fmt: skip
+
+
+def failing_job(folder, store):
+    with finished_runs():
+        mlflow_logger(folder, store).log_metrics({"val/recall@1_20m": 0.5}, step=3)
+        raise ValueError("broken")
+
+
+def test_mlflow_is_told_how_a_run_ended_and_goes_on_with_it(tmp_path, monkeypatch):
+    client = pytest.importorskip("mlflow").MlflowClient
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = f"sqlite:///{tmp_path}/store/mlflow.db"
+    with pytest.raises(ValueError, match="broken"):
+        failing_job(tmp_path, store)
+    identity = (tmp_path / "mlflow" / "run_id").read_text().strip()
+    found = client(store).get_run(identity)
+    assert (found.info.status, found.data.tags["reason"]) == ("FAILED", "ValueError: broken")
+    with finished_runs():
+        mlflow_logger(tmp_path, store).log_metrics({"val/recall@1_20m": 0.75}, step=6)
+        assert client(store).get_run(identity).info.status == "RUNNING"
+    found = client(store).get_run(identity)
+    assert found.info.status == "FINISHED"
+    history = client(store).get_metric_history(identity, "val/recall_at_1_20m")
+    assert [(point.step, point.value) for point in history] == [(3, 0.5), (6, 0.75)]
+    with finished_runs():  # another store knows nothing of the run
+        mlflow_logger(tmp_path, f"sqlite:///{tmp_path}/other.db").log_metrics({"x": 1.0}, step=0)
+    assert (tmp_path / "mlflow" / "run_id").read_text().strip() != identity
+
+
+def test_an_mlflow_that_cannot_be_reached_ends_no_run(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "store").write_text("a file where a folder should be")
+    with pytest.warns(UserWarning, match="cannot be opened"):
+        logger = mlflow_logger(tmp_path, f"sqlite:///{tmp_path}/store/mlflow.db")
+    logger.log_metrics({"x": 1.0}, step=0)
+
+
+def test_a_logger_that_is_not_installed_says_what_to_install(tmp_path, monkeypatch):
+    def missing(*_, **__):
+        raise ModuleNotFoundError("No module named 'mlflow'")
+
+    monkeypatch.setattr(mlflow, "RunMlflowLogger", missing)
+    with pytest.raises(ConfigError, match=r"crosslocate\[mlflow\]"):
+        mlflow_logger(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
