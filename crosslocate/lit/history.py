@@ -1,6 +1,5 @@
 """The history of a training as a file: losses and recalls of every epoch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,7 @@ import pytorch_lightning as pl
 
 from crosslocate.lit.recall import RecallCallback
 from crosslocate.retrieval.results import write_json
-
-FORMAT = 1
-FILE = "history.json"
-Epoch = dict[str, float]
+from crosslocate.runs.history import FILE, FORMAT, Epoch
 
 
 class History(pl.Callback):
@@ -50,9 +46,3 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the history of a checkpoint."""
         self.epochs = list(state_dict["epochs"])
-
-
-def read_history(folder: Path) -> list[Epoch]:
-    """The epochs of a run's ``history.json``; none where there is no such file."""
-    path = folder / FILE
-    return list(json.loads(path.read_text())["epochs"]) if path.is_file() else []

@@ -9,7 +9,6 @@ from pytorch_lightning.loggers import Logger
 from crosslocate.console import console, say
 from crosslocate.lit.csv import read_log
 from crosslocate.lit.curves import recall_charts
-from crosslocate.lit.history import read_history
 from crosslocate.lit.publish import (
     publish_checkpoints,
     publish_lines,
@@ -21,6 +20,7 @@ from crosslocate.lit.publish import (
 from crosslocate.retrieval.plots import plot_epoch_losses, plot_history, plot_loss, plot_recall_curves
 from crosslocate.retrieval.results import Results, metrics, write_curves, write_json
 from crosslocate.retrieval.tables import field_of_view_table, recall_table
+from crosslocate.runs.history import read_history
 
 Evaluations = Mapping[str, Mapping[str, Results]]
 """By split, then by the name of what was evaluated ("trained", "untrained")."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crosslocate.config.folders import can_go_on
 from crosslocate.errors import CheckpointError
-from crosslocate.lit.history import read_history
+from crosslocate.runs.history import read_history
 from crosslocate.runs.lock import holder, is_running
 from crosslocate.runs.record import RunRecord, read_record
 from crosslocate.tuning.space import as_overrides

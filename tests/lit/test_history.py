@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
-from crosslocate.lit.history import History, read_history
+from crosslocate.lit.history import History
+from crosslocate.runs.history import read_history
 
 
 def finish_epoch(history, epoch, loss=None, zero=True):

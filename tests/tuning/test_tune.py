@@ -18,7 +18,7 @@ from crosslocate.tuning.process import Training
 from crosslocate.tuning.study import Task
 
 FIXED = [o for o in TINY if not o.startswith("trainer.max_epochs")] + [
-    "trainer.max_epochs=3", "test=false", "untrained=false", "callbacks.pictures.successes=[]",
+    "trainer.max_epochs=2", "test=false", "untrained=false", "callbacks.pictures.successes=[]",
     "callbacks.pictures.failures=[]",
 ]  # fmt: skip
 SPACE = "+space={optimizer.lr: {low: 1e-4, high: 0.1, log: true}, pooling: {choices: [gem, mac]}}"
@@ -29,10 +29,10 @@ def fixed(root, folder):
 
 
 def study(root, folder, *more):
-    """A process that runs a study of three trials in ``folder``."""
+    """A process that runs a study of two trials in ``folder``."""
     overrides = ",".join(json.dumps(override) for override in fixed(root, folder))
     return start(
-        "tune", "study=tiny", "space=own", SPACE, f"fixed=[{overrides}]", "trials=3", "pruner.n_startup_trials=1",
+        "tune", "study=tiny", "space=own", SPACE, f"fixed=[{overrides}]", "trials=2", "pruner.n_startup_trials=1",
         "pruner.n_warmup_steps=0", f"paths.outputs={folder}", *more, cwd=folder,
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ def studies(tiny_dataset, tmp_path_factory):
 def test_a_disturbed_study_is_the_undisturbed_one(studies):
     folders, *_ = studies
     assert rows(folders[0]) == rows(folders[1])
-    assert [row["trial"] for row in rows(folders[0])] == ["0", "1", "2"]
+    assert [row["trial"] for row in rows(folders[0])] == ["0", "1"]
 
 
 def test_an_interrupted_trial_saved_itself_and_went_on_in_its_folder(studies):
@@ -90,7 +90,7 @@ def test_pruned_trials_ended_early_and_their_records_say_so(studies):
         record = read_record(studies[0][0] / "tune" / "tiny" / "trials" / row["trial"])
         if row["state"] == "pruned" and record["status"] != "finished":
             assert (record["status"], record["reason"]) == ("stopped", "pruned")
-            assert int(row["epochs"]) <= 3
+            assert row["epochs"] == "1"
         found += row["state"] == "complete" and record["objective"]["value"] == float(row["value"])
     assert found >= 1
 
@@ -106,9 +106,6 @@ def test_the_best_trial_is_printed_as_a_command_line(studies):
 def test_a_finished_study_runs_nothing_again(studies, tiny_dataset, tmp_path):
     folder = shutil.copytree(studies[0][0] / "tune", tmp_path / "tune").parent
     before = (folder / "tune/tiny/trials/0/trial.log").read_bytes()
-    arguments = [f"paths.outputs={folder}", "seed=1"]
-    output = finish(study(tiny_dataset, studies[0][0], *arguments), 1)
-    assert "error: seed=1 is not allowed; allowed: 0, with which the study was begun" in output
     finish(study(tiny_dataset, studies[0][0], f"paths.outputs={folder}"))
     assert (folder / "tune/tiny/trials/0/trial.log").read_bytes() == before
 
