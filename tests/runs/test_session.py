@@ -72,12 +72,15 @@ def test_every_ending_has_its_status(fresh, tmp_path, error, status, reason):
     assert not lock.is_running(tmp_path / "run")
 
 
+def in_the_way(path):
+    shutil.rmtree(path)
+    path.write_text("")
+
+
 def test_a_record_that_cannot_be_closed_hides_no_ending(fresh, tmp_path, capsys):
     with pytest.raises(RunStopped), recorded(fresh):
-        shutil.rmtree(tmp_path / "run")
-        (tmp_path / "run").write_text("in the way")
-        raise RunStopped(signal.SIGUSR2, "preempted")
-    assert "the record could not be closed" in capsys.readouterr().err.replace("\n", " ")
+        raise in_the_way(tmp_path / "run") or RunStopped(signal.SIGUSR2, "preempted")
+    assert "the record could not be closed" in capsys.readouterr().err.replace("\n", "")
 
 
 def test_sessions_grow_and_one_that_was_killed_says_so(fresh, tmp_path):
