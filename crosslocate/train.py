@@ -59,6 +59,7 @@ def train(start: "Start", session: "Session") -> float:
         session: Is told what the run's record keeps.
     """
     from crosslocate.lit import assembly
+    from crosslocate.lit.ending import why_ended
     from crosslocate.lit.evaluation import evaluate, measured_once, write_all_matches
     from crosslocate.lit.initialization import initialize_poolings
     from crosslocate.lit.report import plot_training, publish_report, write_report
@@ -97,7 +98,7 @@ def train(start: "Start", session: "Session") -> float:
             recall.begin_history(untrained)
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         weights = session.fitted(module.network)
-        history = list(recall.history)
+        ended, history = why_ended(trainer), list(recall.history)
         best = assembly.best_checkpoint(trainer)
         trained = evaluate(trainer, module, datamodule, splits, best)
         objective = metrics(trained["val"])[recall.objective]
@@ -112,6 +113,7 @@ def train(start: "Start", session: "Session") -> float:
                     "checkpoint": best and str(best),
                     "initial_weights": cfg.initial_weights,
                     "weights": weights,
+                    "ended": ended,
                     "history": history,
                 },
             )

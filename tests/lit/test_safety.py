@@ -205,11 +205,13 @@ def test_a_run_ends_when_recalls_stop_rising_and_is_measured(stopped_early):
     best = max(range(len(values)), key=values.__getitem__)  # the first of the best
     assert len(values) == best + 1 + 3 < 9
     assert results["objective"]["val/recall@1_20m"] == max(values)
+    assert results["ended"] == "early stopping"
 
 
 def test_a_resumed_run_remembers_how_long_it_has_waited(stopped_early, tiny_dataset, tmp_path):
     whole = json.loads((stopped_early / "results.json").read_text())["history"]
     run(tiny_dataset, tmp_path, *STANDING, f"trainer.max_epochs={len(whole) - 2}")
+    assert json.loads((tmp_path / "results.json").read_text())["ended"] == "trainer.max_epochs"
     call(train.main, "train", [f"resume={tmp_path}", f"paths.run={tmp_path}", "trainer.max_epochs=9", "name=run"])
     resumed = json.loads((tmp_path / "results.json").read_text())["history"]
     assert [e["epoch"] for e in resumed] == [e["epoch"] for e in whole]

@@ -1,0 +1,16 @@
+"""Why a training came to its end."""
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping
+
+
+def why_ended(trainer: pl.Trainer) -> str:
+    """What ended a training that is over: ``early stopping``, a limit of the trainer's, or somebody's command."""
+    stopping = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
+    if any(callback.stopped_epoch > 0 for callback in stopping):
+        return "early stopping"
+    if 0 <= trainer.max_steps <= trainer.global_step:
+        return "trainer.max_steps"
+    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
+        return "trainer.max_epochs"
+    return "asked to end"
