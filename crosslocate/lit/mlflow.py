@@ -3,7 +3,8 @@
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from crosslocate.lit.run_id import known_run_id, note_run_id
 
 STATUSES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 """MLflow's words for how a run ended."""
+TRACKING = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
 """Beginning of the address of a store in a file."""
 
@@ -46,7 +48,8 @@ class RunMlflowLogger(MLFlowLogger, Guarded):
         if self._initialized:
             return self._mlflow_client
         self._run_id = self._known()
-        client = MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
+        with _kept_environment():
+            client = MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
         note_run_id(self.id_file, str(self._run_id))
         client.update_run(self._run_id, status="RUNNING")
         keep_open(self)
@@ -151,7 +154,7 @@ def mlflow_logger(
         return DummyLogger()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is told to anybody unasked
     record = record_of(save_dir)
-    where = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
+    where = os.environ.get(TRACKING) or tracking_uri
     try:
         return RunMlflowLogger(
             Path(save_dir) / "mlflow" / "run_id",
@@ -170,6 +173,18 @@ def mlflow_logger(
         text = " ".join(str(error).split())
         rank_zero_warn(f"MLflow's store {where} cannot be opened, nothing is sent to it: {text}")
         return DummyLogger()
+
+
+@contextmanager
+def _kept_environment() -> Iterator[None]:
+    """Let MLflow not write its address into the environment, where the next job would take it for the user's."""
+    before = os.environ.get(TRACKING)
+    try:
+        yield
+    finally:
+        os.environ.pop(TRACKING, None)
+        if before is not None:
+            os.environ[TRACKING] = before
 
 
 def _local(where: str, artifacts: Path) -> str | None:
