@@ -31,7 +31,7 @@ def results_of(folder):
 def test_a_run_leaves_checkpoints_results_plots_and_a_log(run):
     folder, objective = run
     results = results_of(folder)
-    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     assert results["objective"] == {"val/recall@1_20m": objective}
     assert set(results["evaluations"]) == {"val", "test"}
     for named in results["evaluations"].values():
