@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from crosslocate.data.datamodule import RetrievalDataModule
 
 IRRELEVANT = (
+    "callbacks.gradient_norms",
     "callbacks.history",
+    "callbacks.hit_maps",
     "callbacks.last",
     "callbacks.learning_rate",
     "callbacks.pictures",
+    "callbacks.signals",
     "callbacks.stop",
     "dataset.cache",
     "dataset.staging",
