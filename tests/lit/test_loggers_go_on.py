@@ -1,5 +1,7 @@
 """CSV and TensorBoard logs of a run that was killed after its last checkpoint: no step twice, none missing."""
 
+import os
+
 import pytest
 
 from crosslocate.errors import ConfigError
@@ -92,9 +94,11 @@ def test_mlflow_is_told_how_a_run_ended_and_goes_on_with_it(tmp_path, monkeypatc
     assert found.info.status == "FINISHED"
     history = client(store).get_metric_history(identity, "val/recall_at_1_20m")
     assert [(point.step, point.value) for point in history] == [(3, 0.5), (6, 0.75)]
-    with finished_runs():  # another store knows nothing of the run
-        mlflow_logger(tmp_path, f"sqlite:///{tmp_path}/other.db").log_metrics({"x": 1.0}, step=0)
-    assert (tmp_path / "mlflow" / "run_id").read_text().strip() != identity
+    (tmp_path / "mlflow" / "run_id").write_text("0" * 32)  # as of another store
+    with finished_runs():
+        mlflow_logger(tmp_path, store).log_metrics({"x": 1.0}, step=0)
+    assert client(store).get_run((tmp_path / "mlflow" / "run_id").read_text().strip()).data.metrics == {"x": 1.0}
+    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 def test_an_mlflow_that_cannot_be_reached_ends_no_run(tmp_path, monkeypatch):
