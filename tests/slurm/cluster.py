@@ -57,7 +57,8 @@ class Disturbance(pl.Callback):
     def preempted(self, first):
         """As an administrator would do it; all processes of the job get the signal, also the one that asks for it."""
         if first:
-            subprocess.run(["scancel", "--signal=USR2", os.environ["SLURM_JOB_ID"]], check=False)
+            job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
+            subprocess.run(["scancel", "--signal=USR2", job], check=False)
         wait_for_signal()
 
     def outranked(self, first):
