@@ -60,18 +60,23 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, path: str, every_n_steps: int) -> None:
         self.path, self.every_n_steps = Path(path), every_n_steps
         self._saved: tuple[int, str] = (-1, "")  # step and place
-        self._validation_follows = False
         self._random: dict[str, torch.Tensor] = {}
+        self._trainer: pl.Trainer | None = None
+        self._place = ""  # at which the state is being saved
+        self._row: dict[str, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Remove what a killed run was writing."""
+        self._trainer = trainer
         if stage == "fit" and trainer.is_global_zero:
             for draft in self.path.parent.glob(f"*{DRAFT}"):
                 draft.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw on as before, and do not save again what a run goes on from before a validation."""
+        """Draw and log on as before, and do not save again what a run goes on from before a validation."""
         set_random_state(self._random)
+        for logger in trainer.loggers if self._row else ():
+            logger.log_metrics(self._row["metrics"], self._row["step"])
         if trainer.fit_loop.epoch_loop.val_loop.restarted_mid_evaluation:
             self._saved = (trainer.global_step, "validation")
 
@@ -86,11 +91,7 @@ class LastCheckpoint(Checkpoint):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save a state that goes on with the validation."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._validation_follows = True
-            try:
-                self._save(trainer, "validation")
-            finally:
-                self._validation_follows = False
+            self._save(trainer, "validation")
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -100,17 +101,21 @@ class LastCheckpoint(Checkpoint):
         It goes back to a validation of which one batch was started and not finished, and leaves out one of which
         none was.
         """
-        if self._validation_follows:
+        if self._place == "validation":
             total = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
             total.update(ready=1, started=1, processed=0, completed=0)
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the generators that layers such as dropout draw from."""
-        return {"random": random_state()}
+        """State of the generators that layers such as dropout draw from, and what of the last step is not logged yet.
+
+        Lightning logs a step after its end, and what is saved at its end would otherwise be resumed after that.
+        """
+        row = {} if self._trainer is None or self._place != "batch" else unlogged_row(self._trainer)
+        return {"random": random_state(), "row": row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Draw on as a checkpoint's run would have, once training begins."""
-        self._random = dict(state_dict["random"])
+        """Draw and log on as a checkpoint's run would have, once training begins."""
+        self._random, self._row = dict(state_dict["random"]), dict(state_dict["row"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the finished epoch; one that ``max_steps`` cut short was saved at its last batch, to be gone on with."""
@@ -127,14 +132,26 @@ class LastCheckpoint(Checkpoint):
             return
         for logger in trainer.loggers:
             logger.save()  # what is in the log must not be behind the state
-        draft = self.path.with_name(self.path.name + DRAFT)
-        trainer.save_checkpoint(draft, weights_only=False)
+        draft, self._place = self.path.with_name(self.path.name + DRAFT), place
+        try:
+            trainer.save_checkpoint(draft, weights_only=False)
+        finally:
+            self._place = ""
         if trainer.is_global_zero:
             with _told(self.path):
                 keep_previous(self.path)
                 draft.replace(self.path)
                 sync_folder(self.path.parent)
         self._saved = (trainer.global_step, place)
+
+
+def unlogged_row(trainer: pl.Trainer) -> dict[str, Any]:
+    """The figures of a training step that Lightning is about to log, and the step; empty if it logs none of it."""
+    connector = trainer._logger_connector
+    if not connector.should_update_logs:
+        return {}
+    metrics = {name: float(value) for name, value in connector.metrics["log"].items()}
+    return {"metrics": metrics, "step": trainer.fit_loop.epoch_loop._batches_that_stepped} if metrics else {}
 
 
 def random_state() -> dict[str, torch.Tensor]:

@@ -1,6 +1,5 @@
 """Signals at every phase of a training: it stops with its state saved, and goes on as if nothing had been."""
 
-import csv
 import multiprocessing
 import os
 import signal
@@ -11,6 +10,7 @@ import torch
 from fitting import assert_same, configured, fit
 
 from crosslocate.errors import RunStopped
+from crosslocate.lit.csv import read_log
 from crosslocate.lit.signals import SIGNALS, listening
 from crosslocate.mining.extraction import RoundExtractor
 
@@ -117,8 +117,15 @@ def test_means_of_an_epoch_are_logged_whole_after_a_resume(undisturbed, tiny_dat
 
 
 def logged_losses(folder):
-    with (folder / "metrics" / "metrics.csv").open() as file:
-        return [row["train/loss_epoch"] for row in csv.DictReader(file) if row["train/loss_epoch"]]
+    return [row["train/loss_epoch"] for row in read_log(folder / "metrics") if "train/loss_epoch" in row]
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_every_step_is_logged_once(tiny_dataset, tmp_path, step):
+    cfg = configured(tiny_dataset, tmp_path, "trainer.log_every_n_steps=1", "trainer.max_epochs=1")
+    stopped(cfg, [Signals("on_train_batch_start", step, signal.SIGTERM)])
+    fit(cfg, last(tmp_path))
+    assert [int(row["step"]) for row in read_log(tmp_path / "metrics") if "train/loss_step" in row] == list(range(6))
 
 
 class Interrupts(pl.Callback):
