@@ -34,6 +34,7 @@ def test_every_job_is_a_wandb_run_of_its_own_with_its_config_and_recalls(sweep):
     jobs, _ = sweep
     runs = [read_run(jobs / str(k)) for k in range(3)]
     assert len({run["id"] for run in runs}) == 3
+    assert {run["group"] for run in runs} == {"jobs"}  # the name of the sweep's folder
     assert [run["name"] for run in runs] == ["depth_resnet18", "segments_resnet18", "silhouettes_resnet18"]
     targets = [run["config"]["modality"]["database"]["_target_"].rsplit(".", 1)[1] for run in runs]
     assert targets == ["LogDepth", "Rgb", "Silhouettes"]

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import signal
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 from running import call, overrides
@@ -15,6 +18,10 @@ from crosslocate.lit.module import RetrievalModule
 from crosslocate.retrieval.results import find
 from crosslocate.runs.history import read_history
 from crosslocate.runs.record import read_record
+
+SPEC = spec_from_file_location("dashboard", Path(__file__).parents[2] / "scripts" / "wandb_dashboard.py")
+wandb_dashboard = module_from_spec(SPEC)
+SPEC.loader.exec_module(wandb_dashboard)
 
 RECALL = "val/recall@1_20m"
 STEPS = list(range(12))
@@ -189,3 +196,46 @@ def test_tensorboard_has_history_summary_tables_and_pictures(run, events):
     assert "| 20 m | @1 |" in text
     (groups,) = events.Tensors("tables/field_of_view_val/text_summary")
     assert groups.tensor_proto.string_val[0].decode().count("\n") > 2
+
+
+def dashboard_panels():
+    sections = wandb_dashboard.read_description(wandb_dashboard.DESCRIPTION)["sections"]
+    return [panel for section in sections for panel in section["panels"]]
+
+
+def test_everything_that_the_dashboard_shows_is_logged(run):
+    folder, _ = run
+    parts = read_runs(folder)
+    rows = [row for part in parts for row in part["history"]]
+    numbers = {name for row in rows for name, value in row.items() if isinstance(value, int | float)}
+    media = {name.partition(".")[0] for row in rows for name in row}
+    for panel in dashboard_panels():
+        metrics, kind = set(panel.get("y", [])), panel["kind"]
+        if kind == "lines":
+            assert metrics | {panel["x"]} <= numbers
+            assert "regex" not in panel or any(re.search(panel["regex"], name) for name in numbers)
+        elif kind in ("number", "scatter"):
+            assert metrics | {panel.get("x", RECALL)} <= set(parts[-1]["summary"])
+        elif kind == "curves":
+            assert {f"{name}_table" for name in metrics} <= media
+        elif kind == "pictures":
+            pages = media | {"pictures/successes_val", "pictures/failures_val"}  # as there are any
+            assert metrics <= pages
+
+
+def test_the_dashboard_becomes_a_workspace(capsys):
+    pytest.importorskip("wandb_workspaces")
+    wandb_dashboard.main(["--dry-run"])
+    printed = capsys.readouterr().out
+    assert all(panel["title"] in printed for panel in dashboard_panels())
+    made = wandb_dashboard.workspace(
+        wandb_dashboard.read_description(wandb_dashboard.DESCRIPTION), "team", "crosslocate"
+    )
+    spec = made._to_model().model_dump_json()
+    assert all(name in spec for panel in dashboard_panels() for name in panel.get("y", []))
+
+
+def test_a_dashboard_of_unknown_panels_is_refused(tmp_path):
+    (tmp_path / "d.yaml").write_text("name: x\nsections: [{name: a, panels: [{title: t, shows: s, kind: pie}]}]")
+    with pytest.raises(SystemExit, match="kind='pie' is not allowed; allowed: lines, "):
+        wandb_dashboard.read_description(tmp_path / "d.yaml")
