@@ -11,7 +11,7 @@ from pathlib import Path
 from running import overrides
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "slurm.py"
-PATIENCE = 300.0
+PATIENCE = 900.0
 """Seconds that the jobs of a sweep may take."""
 
 DISTURBANCE = '''
