@@ -12,6 +12,7 @@ import torch
 from running import call, finish, overrides, start
 
 from crosslocate import train
+from crosslocate.lit.csv import read_log
 
 RANKS = (2, 3)
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -97,15 +98,15 @@ def runs(tiny_dataset, tmp_path_factory):
     half = ["trainer=ddp_cpu", "dataset.batch_size=1", "trainer.max_steps=9", f"hydra.run.dir={two}"]
     process = start("train", *arguments, "trainer.precision=32-true", *half, cwd=folder)
     call(train.main, "train", [*arguments, f"paths.run={one}", "name=run"])
-    finish(process)
+    said = finish(process)
     began = results_of(two)
     alone = ["dataset.batch_size=2", "trainer.devices=1", "trainer.strategy=auto", "trainer.max_steps=-1"]
     call(train.main, "train", [f"resume={two}", *alone, f"paths.run={two}", "name=run"])
-    return one, two, began
+    return one, two, began, said
 
 
 def test_a_run_by_two_processes_goes_on_with_one_as_if_it_had_always_been_one(runs):
-    one, two, began = runs
+    one, two, began, _ = runs
     first, second = (torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (one, two))
     assert first["global_step"] == second["global_step"] == 14
     torch.testing.assert_close(second["state_dict"], first["state_dict"], rtol=1e-4, atol=1e-5)
@@ -115,3 +116,11 @@ def test_a_run_by_two_processes_goes_on_with_one_as_if_it_had_always_been_one(ru
         assert found["evaluations"][split]["trained"]["recalls"] == expected["evaluations"][split]["trained"]["recalls"]
     for before, now in zip(expected["history"], found["history"], strict=True):
         assert now["val/loss"] == pytest.approx(before["val/loss"], rel=1e-3)
+
+
+def test_a_run_says_what_its_batches_and_its_learning_rate_are(runs):
+    one, two, _, said = runs
+    assert said.count("2 processes share batches of 2 triplets; learning rate 0.01") == 1
+    for folder in (one, two):
+        row = next(row for row in read_log(folder / "metrics") if "train/global_batch_size" in row)
+        assert (float(row["train/global_batch_size"]), float(row["train/base_lr"])) == (2, 0.01)
