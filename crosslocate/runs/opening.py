@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def opened_record(start: Start, folder: Path) -> RunRecord:
 
     earlier = start.earlier.record or {}
     sessions = [_closed(session) for session in earlier.get("sessions", [])]
-    session = _session(start, folder, len(sessions) + 1)
+    session = _session(start, folder, [(one.get("source") or {}).get("diff") for one in sessions])
     content = dict(earlier) if start.checkpoint and earlier else _lasting(start, session["source"])
     record = RunRecord(folder, {**content, **_present(start), "sessions": [*sessions, session]})
     write_whole(folder / RESOLVED, OmegaConf.to_yaml(start.cfg, resolve=True))
@@ -75,7 +75,7 @@ def _present(start: Start) -> dict[str, Any]:
     }
 
 
-def _session(start: Start, folder: Path, number: int) -> dict[str, Any]:
+def _session(start: Start, folder: Path, differences: Sequence[str | None]) -> dict[str, Any]:
     return {
         "began": now(),
         "ended": None,
@@ -86,7 +86,7 @@ def _session(start: Start, folder: Path, number: int) -> dict[str, Any]:
         "from_step": start.step,
         "to_step": None,
         "overrides": list(start.overrides),
-        "source": _source(folder, "source.diff" if number == 1 else f"source_{number}.diff"),
+        "source": _source(folder, differences),
     }
 
 
@@ -95,11 +95,22 @@ def _closed(session: Mapping[str, Any]) -> dict[str, Any]:
     return {**session, "status": "killed"} if session.get("status") == "running" else dict(session)
 
 
-def _source(folder: Path, file: str) -> dict[str, Any] | None:
+def _source(folder: Path, differences: Sequence[str | None]) -> dict[str, Any] | None:
+    """State of the source; a difference that is not that of the session before has a file of its own.
+
+    Args:
+        folder: Of the run.
+        differences: Files of the sessions before.
+    """
     state = source_state()
     if state is None:
         return None
     known, difference = state
-    if difference:
-        write_whole(folder / file, difference)
-    return {**known, "diff": file if difference else None}
+    last = folder / differences[-1] if differences and differences[-1] else None
+    if not difference:
+        return {**known, "diff": None}
+    if last is not None and last.is_file() and last.read_bytes() == difference.encode():
+        return {**known, "diff": last.name}
+    file = f"source_{len(differences) + 1}.diff" if differences else "source.diff"
+    write_whole(folder / file, difference)
+    return {**known, "diff": file}

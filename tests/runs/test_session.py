@@ -98,6 +98,20 @@ def test_sessions_grow_and_one_that_was_killed_says_so(fresh, tmp_path):
         assert (found["name"], found["data"]) == (("old", data) if checkpoint else ("run", {}))
 
 
+def test_a_difference_of_the_source_is_kept_once(fresh, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    earlier = Earlier()
+    for difference in ("one\r\n", "one\r\n", "two", ""):
+        state = ({"commit": "c", "dirty": bool(difference)}, difference)
+        monkeypatch.setattr("crosslocate.runs.opening.source_state", lambda state=state: state)
+        with recorded(Start(fresh.cfg, folder / "x.ckpt", 1, earlier)):
+            earlier = Earlier(read_record(folder), None, True)
+    files = [session["source"]["diff"] for session in earlier.record["sessions"]]
+    assert files == ["source.diff", "source.diff", "source_3.diff", None]
+    assert (folder / "source_3.diff").read_text() == "two"
+    assert earlier.record["source"]["diff"] == "source.diff"
+
+
 def test_other_processes_of_a_run_write_nothing(fresh, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with recorded(fresh) as session:
