@@ -65,7 +65,7 @@ def test_gradients_that_are_not_finite_end_the_run(tiny_dataset, tmp_path, monke
 def test_every_process_ends_when_the_loss_of_one_is_not_finite(tiny_dataset, tmp_path):
     arguments = overrides(
         tiny_dataset, tmp_path, *QUICK, "trainer=ddp_cpu", "logger=none", f"hydra.run.dir={tmp_path / 'run'}",
-        "loss._target_=broken_losses.BrokenLoss", "~loss.margin", "~loss.distance", "+loss.call=2", "+loss.factor=.nan",
+        "loss._target_=broken_losses.BrokenLoss", "~loss.margin", "~loss.distance", "+loss.call=2", "+loss.factor=nan",
         "+loss.rank=1",
     )  # fmt: skip
     output = finish(start("train", *arguments, cwd=tmp_path, path=Path(__file__).parent), 1)
