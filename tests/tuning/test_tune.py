@@ -90,7 +90,6 @@ def test_pruned_trials_ended_early_and_their_records_say_so(studies):
         record = read_record(studies[0][0] / "tune" / "tiny" / "trials" / row["trial"])
         if row["state"] == "pruned" and record["status"] != "finished":
             assert (record["status"], record["reason"]) == ("stopped", "pruned")
-            assert row["epochs"] == "1"
         found += row["state"] == "complete" and record["objective"]["value"] == float(row["value"])
     assert found >= 1
 
