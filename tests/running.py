@@ -30,9 +30,9 @@ def start(module: str, *arguments: str, cwd: Path, path: Path | None = None) -> 
     )
 
 
-def finish(process: subprocess.Popen, code: int = 0) -> str:
-    """Wait for a process, check its exit status, and give what it printed."""
-    output, errors = process.communicate(timeout=300)
+def finish(process: subprocess.Popen, code: int = 0, patience: float = 300.0) -> str:
+    """Wait for a process, ``patience`` seconds at most, check its exit status, and give what it printed."""
+    output, errors = process.communicate(timeout=patience)
     assert process.returncode == code, f"{process.args}\n{output[-3000:]}\n{errors[-5000:]}"
     return output + errors
 

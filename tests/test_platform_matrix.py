@@ -31,6 +31,8 @@ STEP = 9
 """Batch after which a run is disturbed: the 4th of 6 of its second epoch, in the middle of a round of 2."""
 BATCH = 2
 """Triplets of a batch of all processes."""
+PATIENCE = 900.0
+"""Seconds that a command may take."""
 
 
 def command(data, folder, processes):
@@ -43,26 +45,30 @@ def command(data, folder, processes):
     return [a for a in arguments if "backbone.widths" not in a]  # small's batch norm sees what one process has
 
 
+def done(process, code=0):
+    finish(process, code, PATIENCE)
+
+
 def single(arguments, folder):
     """One run after the other, each from a command line of its own; the disturbed one is resumed."""
     folders = {fate: folder / str(number) for number, fate in enumerate(FATES)}
     first = {fate: [*arguments, f"name={fate}", f"hydra.run.dir={path}"] for fate, path in folders.items()}
-    finish(start("train", *first["undisturbed"], cwd=folder, path=folder))
-    finish(start("train", *first["disturbed"], cwd=folder, path=folder), 128 + signal.SIGUSR2)
-    finish(start("train", f"resume={folders['disturbed']}", cwd=folder, path=folder))
+    done(start("train", *first["undisturbed"], cwd=folder, path=folder))
+    done(start("train", *first["disturbed"], cwd=folder, path=folder), 128 + signal.SIGUSR2)
+    done(start("train", f"resume={folders['disturbed']}", cwd=folder, path=folder))
 
 
 def sweep(arguments, folder):
     """Jobs of one process, which ends with the disturbed one; the same command line continues."""
     line = ["-m", *arguments, f"name={','.join(FATES)}", f"hydra.sweep.dir={folder}"]
-    finish(start("train", *line, cwd=folder, path=folder), 128 + signal.SIGUSR2)
-    finish(start("train", *line, cwd=folder, path=folder))
+    done(start("train", *line, cwd=folder, path=folder), 128 + signal.SIGUSR2)
+    done(start("train", *line, cwd=folder, path=folder))
 
 
 def launcher(arguments, folder):
     """Jobs in processes of their own; the disturbed one is started again by who launched it."""
     line = ["-m", "hydra/launcher=local", *arguments, f"name={','.join(FATES)}", f"hydra.sweep.dir={folder}"]
-    finish(start("train", *line, cwd=folder, path=folder))
+    done(start("train", *line, cwd=folder, path=folder))
 
 
 @pytest.fixture(scope="module")
