@@ -89,7 +89,6 @@ class StopOnSignal(Checkpoint):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, LastCheckpoint):
                 callback.save_at_batch_end(trainer)
-        trainer._logger_connector.update_train_step_metrics()  # of this step, which Lightning logs after this hook
         self._leave(signum)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

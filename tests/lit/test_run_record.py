@@ -52,7 +52,9 @@ def run(tiny_dataset, tmp_path_factory):
         patch.setattr(RetrievalModule, "on_train_batch_start", stop_once)
         with pytest.raises(RunStopped):
             call(train.main, "train", overrides(tiny_dataset, folder, *more))
-        objective = call(train.main, "train", [f"resume={folder}", f"paths.run={folder}"])
+        objective = call(
+            train.main, "train", [f"resume={folder}", f"paths.run={folder}", f"paths.outputs={folder}/out"]
+        )
     return folder, objective
 
 
