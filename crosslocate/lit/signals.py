@@ -26,8 +26,9 @@ class Listener:
     """Handles the signals of one job.
 
     While `defer` is in force, the first signal is noted in ``received`` and nothing else happens: whoever trains looks
-    there at its boundaries. At other times, and when Ctrl-C comes a second time, RunStopped is raised at once; after
-    that, signals do what they did before.
+    there at its boundaries. At other times, and when Ctrl-C comes a second time, RunStopped is raised at once. While
+    the run is being closed after that, another Ctrl-C does what it did before, and other signals do nothing: they often
+    come more than once.
 
     Attributes:
         received: The signal that asks to stop, if any.
@@ -83,7 +84,9 @@ class Listener:
         if os.getpid() != self._process:
             _outlive(signum)
         elif self._raised:
-            _pass_on(self.previous.get(signum), signum, frame)
+            previous = self.previous.get(signum)
+            if signum == signal.SIGINT and callable(previous):
+                previous(signum, frame)
         elif not self._deferring or signum == self.received == signal.SIGINT:
             self._stop(signum)
         else:
@@ -151,14 +154,6 @@ def reason(signum: int, environment: Mapping[str, str], now: float) -> str:
 
 def _nothing() -> None:
     pass
-
-
-def _pass_on(handler: Handler, signum: int, frame: FrameType | None) -> None:
-    if callable(handler):
-        handler(signum, frame)
-    elif handler == signal.SIG_DFL:
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
 
 
 def _outlive(signum: int) -> None:
