@@ -58,6 +58,7 @@ def train(start: "Start", session: "Session") -> float:
         start: The configuration, and the checkpoint to go on from.
         session: Is told what the run's record keeps.
     """
+    from crosslocate.config.rehearsal import rehearse
     from crosslocate.lit import assembly
     from crosslocate.lit.ending import why_ended
     from crosslocate.lit.evaluation import evaluate, measured_once, write_all_matches
@@ -70,7 +71,9 @@ def train(start: "Start", session: "Session") -> float:
 
     cfg, checkpoint, folder = start.cfg, start.checkpoint, session.folder
     with built_for(start):
+        rehearse(cfg)
         datamodule = assembly.build_datamodule(cfg)
+        assembly.outline_network(cfg, datamodule)
     datamodule.require("fit", *(["test"] if cfg.test else []))  # what is missing is missed now, not after training
     session.saw_data(datamodule)
     initial = None if checkpoint else initial_weights(cfg)

@@ -63,6 +63,16 @@ def build_module(cfg: DictConfig, datamodule: RetrievalDataModule, *, pretrained
     )
 
 
+def outline_network(cfg: DictConfig, datamodule: RetrievalDataModule) -> None:
+    """Build the network without its numbers: what cannot be built is refused before any data are read.
+
+    Raises:
+        ConfigError: Parts that do not fit each other.
+    """
+    with torch.device("meta"):
+        build_module(cfg, datamodule, pretrained=False)
+
+
 def build_mining(cfg: DictConfig) -> MiningCallback:
     """The callback that plans the rounds of training."""
     mining = cfg.mining
