@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from crosslocate.lit.guarded import is_first_process
+from crosslocate.config.ranks import is_first_process
 
 FILE = "metrics.csv"
 Row = Mapping[str, str]

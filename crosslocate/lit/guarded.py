@@ -12,11 +12,6 @@ LIMIT = 3
 P = ParamSpec("P")
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one that logs; known before a trainer is built."""
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
-
-
 class Guarded:
     """Base of loggers whose server, disk or service may fail.
 

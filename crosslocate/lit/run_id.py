@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from crosslocate.lit.guarded import is_first_process
+from crosslocate.config.ranks import is_first_process
 
 
 def kept_run_id(path: Path) -> str | None:

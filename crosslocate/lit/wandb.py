@@ -13,8 +13,9 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from crosslocate.config.ranks import is_first_process
 from crosslocate.console import say
-from crosslocate.lit.guarded import Guarded, guarded, is_first_process
+from crosslocate.lit.guarded import Guarded, guarded
 from crosslocate.lit.outcome import Outcome, finished_runs, keep_open
 from crosslocate.lit.provenance import choice_tags, provenance, record_of, sweep_name
 from crosslocate.lit.publish import Lines, Rows
