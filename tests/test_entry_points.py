@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ENTRY_POINTS = ["train", "evaluate", "index", "localize", "render", "convert", "check"]
+ENTRY_POINTS = ["train", "tune", "evaluate", "index", "localize", "render", "convert", "check"]
 
 
 def run(*arguments, cwd=None):
