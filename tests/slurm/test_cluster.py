@@ -168,8 +168,8 @@ def test_files_that_change_after_submission_are_refused(held, tmp_path):
     (extra / "mine.yaml").write_text(original)
     sweep = held("optimizer=mine", "name=undisturbed", options=["--config-dir", str(tmp_path / "extra")])
     (job,) = queue(sweep)
-    assert "lr: " in original
-    (extra / "mine.yaml").write_text(original.replace("lr: ", "lr: 7", 1))
+    assert "momentum: 0.9" in original
+    (extra / "mine.yaml").write_text(original.replace("momentum: 0.9", "momentum: 0.5"))
     release(job)
     await_end(sweep)
     assert "error: " in log(sweep, 0)
