@@ -11,6 +11,7 @@ from fitting import assert_same, configured, fit
 
 from crosslocate.errors import RunStopped
 from crosslocate.lit.csv import read_log
+from crosslocate.lit.restore import last_checkpoint, read_checkpoint
 from crosslocate.lit.signals import SIGNALS, listening
 from crosslocate.mining.extraction import RoundExtractor
 
@@ -107,6 +108,15 @@ def test_a_stopped_run_keeps_the_checkpoint_before_the_last(tiny_dataset, tmp_pa
     steps = {name: torch.load(last(tmp_path).with_name(name), weights_only=True)["global_step"] for name in FILES}
     assert steps == {"last.ckpt": 3, "previous.ckpt": 2}
     assert {file.name for file in last(tmp_path).parent.iterdir()} == set(FILES)
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(undisturbed, tiny_dataset, tmp_path):
+    cfg = configured(tiny_dataset, tmp_path)
+    stopped(cfg, [Signals("on_train_batch_start", 9, signal.SIGTERM)])
+    last(tmp_path).write_bytes(last(tmp_path).read_bytes()[:1000])
+    fit(cfg, last_checkpoint(tmp_path)[0])
+    assert_same(undisturbed, tmp_path)
+    assert read_checkpoint(last(tmp_path))["global_step"] == 12
 
 
 def test_means_of_an_epoch_are_logged_whole_after_a_resume(undisturbed, tiny_dataset, tmp_path):
