@@ -155,9 +155,7 @@ def status(folder: Path) -> list[Job]:
         raise SlurmError(f"{folder} is not the folder of a sweep: it has no sweep.json")
     names = submitted(folder)
     queue = ask(list(names.values()))
-    everywhere = (
-        set.intersection(*(set(job["overrides"]) for job in sweep["jobs"])) if len(sweep["jobs"]) > 1 else set()
-    )
+    everywhere = set.intersection(*(set(job["overrides"]) for job in sweep["jobs"])) if sweep["jobs"] else set()
     return [
         described(
             folder / str(job["number"]),

@@ -29,7 +29,7 @@ from crosslocate.lit.signals import listener
 
 
 def wait_for_signal():
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while listener().received is None:
         assert time.monotonic() < until, "no signal came"
         time.sleep(0.05)

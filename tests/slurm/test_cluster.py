@@ -196,6 +196,15 @@ def test_cancelled_jobs_save_and_do_not_come_back(held):
     assert script("cancel", str(sweep), cwd=sweep) == "cancelled: nothing\n"
 
 
+@pytest.mark.slow
+def test_a_job_whose_time_is_over_saves_and_continues(tiny_dataset, tmp_path):
+    limits = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=60"]
+    script("submit", *arguments(tiny_dataset, tmp_path, "limited", "name=sleeping", *limits), cwd=tmp_path)
+    await_end(tmp_path / "limited")
+    sessions = record(tmp_path / "limited" / "0")["sessions"]
+    assert [(s["reason"], s["from_step"], s["to_step"]) for s in sessions] == [("timed out", 0, 9), (None, 9, 12)]
+
+
 def test_a_submission_that_fails_says_why(tiny_dataset, tmp_path):
     wrong = arguments(tiny_dataset, tmp_path, "wrong", "name=undisturbed", "seed=-1")
     output = script("submit", *wrong, cwd=tmp_path, code=1)
