@@ -1,6 +1,7 @@
 """Every preset trains: two batches of each experiment, and of each job of each sweep, on tiny data."""
 
 import json
+import math
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -16,7 +17,12 @@ from crosslocate.train import main
 QUICK = [
     "debug=fast", "dataset.workers=0", "dataset.extraction_batch_size=12", "threads=1", "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false", "untrained=false", "test=false", "backbone.weights=none", "name=preset",
+    "dataset.batch_size=4",
 ]  # fmt: skip
+QUERIES = 12
+"""Of the training split of either set."""
+SMALLER = {"pooling=netvlad": ["pooling.clusters=4", "pooling.projection=8"]}
+"""What the images of the tiny sets are too small for."""
 OWN_DATA = ["dataset=custom", "dataset.size=[24,32]"]
 KINDS = ("segments", "silhouettes", "depth")
 
@@ -46,10 +52,12 @@ def data_of(overrides, tiny_dataset, installation):
 def two_batches(overrides, folder, tiny_dataset, installation):
     """Train as a job's overrides say; the folder of the run."""
     arguments = [f"paths.run={folder / 'run'}", f"paths.cache={folder.parent / 'cache'}"]
+    arguments += [smaller for override in overrides for smaller in SMALLER.get(override, [])]
     call(main, "train", [*data_of(overrides, tiny_dataset, installation), *QUICK, *overrides, *arguments])
     results = json.loads((folder / "run" / "results.json").read_text())
     assert [entry["epoch"] for entry in results["history"]] == [0]
-    assert results["history"][0]["step"] == 2
+    sizes = [int(o.partition("=")[2]) for o in overrides if o.startswith("dataset.batch_size=")]
+    assert results["history"][0]["step"] == min(2, math.ceil(QUERIES / (sizes or [4])[-1]))
     assert next(iter(results["objective"].values())) >= 0.0  # a recall, or a sum of them
 
 
