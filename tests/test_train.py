@@ -207,10 +207,9 @@ def test_a_run_killed_in_the_middle_of_a_round_ends_with_the_same_weights(tiny_d
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     logs = [list(csv.DictReader(path.open())) for path in log_files(killed / "metrics")]
-    logs = [list(csv.DictReader(path.open())) for path in log_files(killed / "metrics")]
     before, after = ({int(row["step"]) for row in rows if row["train/loss_step"]} for rows in logs)
     assert before | after == set(range(12))  # nothing that was logged is lost
-    assert after == {9, 10, 11}
+    assert after == {8, 9, 10, 11}  # what is saved with step 9 has the row of step 8, which may not be in the log yet
     began, resumed = (killed / folder / "overrides.yaml" for folder in (".hydra", ".hydra_resumed"))
     assert began.read_text() == (whole / ".hydra" / "overrides.yaml").read_text() + f"- {kill}\n"
     assert "resume=" in resumed.read_text()
