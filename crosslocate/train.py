@@ -72,6 +72,7 @@ def train(start: "Start", session: "Session") -> float:
     cfg, checkpoint, folder = start.cfg, start.checkpoint, session.folder
     with built_for(start):
         rehearse(cfg)
+        assembly.require_devices(cfg.trainer)
         datamodule = assembly.build_datamodule(cfg)
         assembly.outline_network(cfg, datamodule)
     datamodule.require("fit", *(["test"] if cfg.test else []))  # what is missing is missed now, not after training

@@ -74,6 +74,14 @@ def test_what_the_test_needs_is_missed_before_training(tiny_dataset, tmp_path):
     assert not (tmp_path / "run" / "metrics").exists()
 
 
+def test_a_gpu_that_is_not_there_is_missed_before_data_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    arguments = overrides(tmp_path / "nowhere", tmp_path, "trainer=gpu", f"paths.run={tmp_path / 'run'}", "name=x")
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator='gpu'.*no GPU here"):
+        call(train.main, "train", arguments)
+
+
 def test_evaluate_in_the_precision_of_the_training(tiny_dataset, tmp_path):
     arguments = overrides(
         tiny_dataset, tmp_path, f"paths.run={tmp_path / 'run'}", "name=x", "trainer.precision=bf16-mixed"

@@ -13,6 +13,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from crosslocate.config.build import build
 from crosslocate.data.datamodule import RetrievalDataModule
+from crosslocate.errors import ConfigError
 from crosslocate.lit.checkpoint import WholeFiles
 from crosslocate.lit.module import RetrievalModule
 from crosslocate.lit.recall import RecallCallback
@@ -71,6 +72,18 @@ def outline_network(cfg: DictConfig, datamodule: RetrievalDataModule) -> None:
     """
     with torch.device("meta"):
         build_module(cfg, datamodule, pretrained=False)
+
+
+def require_devices(trainer: DictConfig) -> None:
+    """Check that there is a GPU where one is asked for; within the job, since the machine that submits may have none.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    found = pl.accelerators.CUDAAccelerator.is_available() or pl.accelerators.MPSAccelerator.is_available()
+    if trainer.accelerator == "gpu" and not found:
+        hint = "On a machine with one, look at CUDA_VISIBLE_DEVICES and at how torch was installed"
+        raise ConfigError("trainer.accelerator", "gpu", "cpu or auto, since torch finds no GPU here", hint)
 
 
 def build_mining(cfg: DictConfig) -> MiningCallback:

@@ -38,11 +38,18 @@ class CheckJobs(Callback):
             raise SystemExit(1) from None
 
 
+def _validate(cfg: Any) -> None:
+    from crosslocate.config.rehearsal import rehearse
+    from crosslocate.config.validate import validate_train
+
+    validate_train(cfg)
+    rehearse(cfg)
+
+
 def _check(config: "DictConfig") -> None:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from crosslocate.config.validate import validate_train
     from crosslocate.console import say
     from crosslocate.sweeps.check import Checker, check_all
     from crosslocate.sweeps.jobs import expand, is_expandable
@@ -57,7 +64,7 @@ def _check(config: "DictConfig") -> None:
     jobs = expand(config, hydra.config_loader)
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     try:
-        found = check_all(Checker(config, hydra.config_loader, validate_train, folder), jobs)
+        found = check_all(Checker(config, hydra.config_loader, _validate, folder), jobs)
         require_runnable(config, found)
         written: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         record_sweep(folder, written, found)

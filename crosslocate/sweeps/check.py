@@ -112,10 +112,11 @@ class Checker:
 
 
 def check_all(checker: Checker, jobs: Sequence[Job]) -> list[Checked]:
-    """Check jobs, many of them in as many processes as there are cores; in the order of the jobs."""
-    processes = min(len(os.sched_getaffinity(0)), len(jobs) // JOBS_A_PROCESS)
-    if processes < 2:
-        return [checker(job) for job in jobs]
+    """Check jobs, many of them in as many processes as there are cores; in the order of the jobs.
+
+    Not in this process: the check imports torch, and the first job has yet to say with how many threads, on which GPU.
+    """
+    processes = max(1, min(len(os.sched_getaffinity(0)), len(jobs) // JOBS_A_PROCESS))
     with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _prepare, (checker,)) as pool:
         return list(track(pool.map(_check, jobs), "Checking the jobs", len(jobs)))
 
