@@ -16,7 +16,10 @@ from running import TINY, finish, start
 
 README = Path(__file__).parents[1] / "README.md"
 RUN = "outputs/train/2026-01-31_12-00-00"
+SWEEP = "outputs/sweep/2026-01-31_12-00-00"
 MAKE = {"make demo", "make test"}
+CLUSTER = "python scripts/slurm.py "
+"""Begins commands that need a cluster: tests/slurm submits a sweep with it."""
 SMALL_TERRAIN = [
     "terrain.specification.places={train:4,val:2,test:2}",
     "terrain.specification.queries_per_place={train:2,val:1,test:1}",
@@ -51,12 +54,22 @@ def small(command: str, tiny: Path) -> list[str]:
         else:
             kept.append(f"dataset.root={tiny}")
         own = [*own, *(a for a in kept if "max_epochs" not in a), "trainer.max_epochs=1", "untrained=false"]
+    if name == "tune":
+        fixed = [a for a in TINY if not a.startswith("experiment=")]
+        fixed += [f"dataset.root={tiny}", "untrained=false", "test=false"]
+        own = [
+            "trials=1" if a.startswith("trials=") else a.replace("]", f",{','.join(map(quoted, fixed))}]") for a in own
+        ]
     if name == "render":
         own += SMALL_TERRAIN
     if name == "evaluate":
         own += ["trainer=cpu", "trainer.enable_progress_bar=false"]
         own = [f"catalog={tiny}" if a.startswith("catalog=") else a for a in own]
     return [name, *own]
+
+
+def quoted(override: str) -> str:
+    return f'"{override}"'
 
 
 def write_terrain(path: Path) -> None:
@@ -88,10 +101,12 @@ def test_every_command_runs(tiny_dataset, tmp_path):
     for file, rows in (("db.npy", 24), ("q.npy", 6)):  # views and queries of the tiny set's validation
         np.save(tmp_path / file, np.random.default_rng(0).standard_normal((rows, 8), dtype=np.float32))
     for command in commands():
-        if command in MAKE:
+        if command in MAKE or command.startswith(CLUSTER):
             continue
         if RUN in command and not (tmp_path / RUN).exists():
             shutil.copytree(newest_run(tmp_path), tmp_path / RUN)
+        if SWEEP in command:
+            shutil.copytree(max((tmp_path / "outputs/sweep").iterdir()), tmp_path / SWEEP)
         name, *arguments = small(command, tiny_dataset)
         print(command, "->", finish(start(name, *arguments, cwd=tmp_path))[-200:])
     answer = next(tmp_path.glob("outputs/localize/*/answer.json"))
