@@ -26,25 +26,28 @@ def main(cfg: "DictConfig") -> float:
     from crosslocate.tuning.progress import Progress, interruptible
     from crosslocate.tuning.slots import slot_environments
     from crosslocate.tuning.space import read_space
-    from crosslocate.tuning.study import Trials
+    from crosslocate.tuning.study import Trials, explained_storage
     from crosslocate.tuning.summary import summarize
-    from crosslocate.tuning.trainings import composed
+    from crosslocate.tuning.trainings import composed, group_in_wandb
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     kept: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["fixed", "space", "sampler", "pruner", "seed"]))
     space, fixed = read_space(cfg.space), list(cfg.fixed)
     training = composed(fixed)
     objective, environments = training.evaluation.objective, slot_environments(training.trainer, cfg.jobs)
-    trials = Trials(folder, cfg.study, cfg.storage, space, cfg.sampler, cfg.pruner, cfg.seed, kept)
-    with interruptible(folder), Progress(cfg.trials, trials) as progress:
-        run_trials(
-            trials,
-            lambda task, slot: Training(task, fixed, cfg.study, objective, environments[slot]),
-            cfg.trials,
-            cfg.jobs,
-            progress.tell,
-        )
-    return summarize(folder, trials.study, fixed, objective)
+    shared = [*fixed, *group_in_wandb(training, cfg.study)]
+    with explained_storage(cfg.storage):
+        trials = Trials(folder, cfg.study, cfg.storage, space, cfg.sampler, cfg.pruner, cfg.seed, kept, training)
+        with interruptible(folder), Progress(cfg.trials, trials) as progress:
+            run_trials(
+                trials,
+                lambda task, slot: Training(task, shared, cfg.study, objective, environments[slot]),
+                cfg.trials,
+                cfg.jobs,
+                cfg.failures,
+                progress.tell,
+            )
+        return summarize(folder, trials.study, fixed, objective)
 
 
 if __name__ == "__main__":

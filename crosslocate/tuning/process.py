@@ -2,19 +2,22 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from crosslocate.config.folders import can_go_on
+from crosslocate.console import say
 from crosslocate.errors import CheckpointError
 from crosslocate.runs.history import read_history
 from crosslocate.runs.lock import holder, is_running
 from crosslocate.runs.record import RunRecord, read_record
-from crosslocate.tuning.space import as_overrides
+from crosslocate.tuning.space import as_overrides, quoted
 from crosslocate.tuning.study import Task
 
 LOG = "trial.log"
@@ -73,13 +76,18 @@ class Training:
             return None
         return Outcome(None, f"{_ended(status)}: {last_words(self.folder / LOG)}")
 
-    def stop(self, reason: str | None = None) -> None:
-        """Ask the training to save itself and end, and wait for it; kill it when it takes too long.
+    def ask(self) -> None:
+        """Ask the training to save itself and end; only one on this machine can be asked."""
+        self._signal(signal.SIGTERM)
+
+    def end(self, reason: str | None = None) -> None:
+        """Wait for a training that was asked to end, and kill it when it takes too long.
 
         Args:
             reason: What the record of the run says then; None keeps what the training wrote.
         """
-        self._signal(signal.SIGTERM)
+        if self._at_work() and self._pid() is None:
+            say(f"{self.folder}: waiting for the training there, which is at work on {self._host()}")
         end = time.monotonic() + PATIENCE
         while self._at_work():
             if time.monotonic() > end:
@@ -93,8 +101,8 @@ class Training:
         """The command line of the training."""
         program = [sys.executable, "-m", "crosslocate.train"]
         if can_go_on(self.folder):
-            return [*program, f"resume={quoted(self.folder)}"]
-        own = [f"hydra.run.dir={quoted(self.folder)}", f"name={self._study}_{self.task.number}"]
+            return [*program, f"resume={quoted(str(self.folder))}"]
+        own = [f"hydra.run.dir={quoted(str(self.folder))}", f"name={quoted(f'{self._study}_{self.task.number}')}"]
         return [*program, *self._fixed, *as_overrides(self.task.values), *own]
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -118,14 +126,19 @@ class Training:
     def _at_work(self) -> bool:
         return (self._process is not None and self._process.poll() is None) or is_running(self.folder)
 
+    def _pid(self) -> int | None:
+        """The training's process, if it is one of this machine: numbers of another's mean others here."""
+        if self._process is not None and self._process.poll() is None:
+            return self._process.pid
+        return holder(self.folder).get("pid") if self._host() == socket.gethostname() else None
+
+    def _host(self) -> str:
+        return str(holder(self.folder).get("host", "another machine"))
+
     def _signal(self, number: int) -> None:
-        process = self._process
-        pid = process.pid if process is not None and process.poll() is None else holder(self.folder).get("pid")
-        if pid is not None and self._at_work():
-            try:
+        if self._at_work() and (pid := self._pid()) is not None:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                return
 
 
 def last_words(log: Path) -> str:
@@ -133,12 +146,6 @@ def last_words(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.is_file() else []
     errors = [line for line in lines if line.startswith("error: ")]
     return (errors or lines or ["it printed nothing"])[-1].removeprefix("error: ")
-
-
-def quoted(path: Path) -> str:
-    """A path as a value of an override, whatever characters are in it."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
 
 
 def _ended(status: int | None) -> str:

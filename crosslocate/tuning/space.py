@@ -1,8 +1,10 @@
 """What is tuned: ranges of numbers and choices, by configuration key."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from crosslocate.errors import ConfigError
@@ -115,9 +117,19 @@ def _range(where: str, node: Mapping[str, Any]) -> Range:
         raise ConfigError(f"{where}.low", low, f"a number below high={high}")
     if not isinstance(log, bool) or (log and (low <= 0 or step is not None)):
         raise ConfigError(f"{where}.log", log, "true with low above 0 and without a step, or false")
-    if step is not None and step <= 0:
-        raise ConfigError(f"{where}.step", step, "a number above 0")
+    if step is not None:
+        _require_step(f"{where}.step", low, high, step)
     return Range(low, high, log, step)
+
+
+def _require_step(key: str, low: float, high: float, step: float) -> None:
+    if step <= 0:
+        raise ConfigError(key, step, "a number above 0")
+    if isinstance(low, int) and isinstance(high, int) and step != int(step):
+        raise ConfigError(key, step, "a whole number, as low and high are", f"Or low={float(low)} for other numbers")
+    width = Decimal(str(high)) - Decimal(str(low))
+    if width % Decimal(str(step)) != 0:
+        raise ConfigError(key, step, f"a step by which high={high} is reached from low={low}: a part of {width}")
 
 
 def as_text(value: Value) -> str:
@@ -125,3 +137,9 @@ def as_text(value: Value) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def quoted(text: str) -> str:
+    """A text as a value of an override, whatever characters are in it."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return f"'{escaped}'"

@@ -3,7 +3,8 @@
 import fcntl
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -15,11 +16,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from crosslocate.config.build import build
 from crosslocate.data.locking import locked
-from crosslocate.errors import ConfigError
+from crosslocate.errors import ConfigError, CrossLocateError
+from crosslocate.runs.continuation import change_table
+from crosslocate.runs.fingerprint import config_differences, plain
 from crosslocate.tuning.space import Space, Value
 
 SETTINGS = "settings"
-"""Attribute of the study that keeps what its trials have in common."""
+"""Attribute of the study that keeps how its trials are chosen."""
+CONFIG = "config"
+"""Attribute of the study that keeps the configuration its trials have in common."""
+SQLITE_PATIENCE = 120.0
+"""Seconds to wait for other processes that write to the same file; SQLite's own are 5."""
 REASON = "reason"
 """Attribute of a trial that failed."""
 
@@ -54,10 +61,11 @@ class Trials:
         sampler: Node of an Optuna sampler that takes a ``seed``.
         pruner: Node of an Optuna pruner.
         seed: Of the sampler.
-        settings: What the trials have in common; must be the same whenever a study is continued.
+        settings: How trials are chosen; must be the same whenever a study is continued.
+        config: The configuration that the trials have in common; the same must be true of its fingerprint.
 
     Raises:
-        ConfigError: The study was begun with other settings.
+        ConfigError: The study was begun with other settings, or another configuration.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class Trials:
         pruner: Any,
         seed: int,
         settings: Mapping[str, Any],
+        config: Any,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder, self.space, self.seed = folder, space, seed
@@ -77,7 +86,7 @@ class Trials:
         self._held: dict[int, IO[str]] = {}
         self._judged: dict[int, int] = {}
         with locked(self._lock):
-            self._storage = optuna.storages.get_storage(storage)
+            self._storage = opened(storage)
             self.study: Study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
@@ -85,7 +94,8 @@ class Trials:
                 direction="maximize",
                 load_if_exists=True,
             )
-            self._require_same(settings)
+            self._require_same_settings(settings)
+            self._require_same_config(plain(config))
         self._id = self._storage.get_study_id_from_name(name)
 
     def claim(self, total: int) -> Task | None:
@@ -176,17 +186,62 @@ class Trials:
         if (file := self._held.pop(number, None)) is not None:
             file.close()
 
-    def _require_same(self, settings: Mapping[str, Any]) -> None:
-        plain = json.loads(json.dumps(settings))
-        before = self.study.user_attrs.get(SETTINGS)
-        if before is None:
-            self.study.set_user_attr(SETTINGS, plain)
-            return
-        for key, value in plain.items():
+    def _require_same_settings(self, settings: Mapping[str, Any]) -> None:
+        now = json.loads(json.dumps(settings))
+        before = self._noted(SETTINGS, now)
+        for key, value in now.items():
             if before.get(key) != value:
                 raise ConfigError(
                     key, value, f"{before.get(key)!r}, with which the study was begun", "Or another study"
                 )
+
+    def _require_same_config(self, config: Mapping[str, Any]) -> None:
+        now = json.loads(json.dumps(config, default=str))
+        if changes := config_differences(self._noted(CONFIG, now), now):
+            raise ConfigError(
+                "study",
+                self.study.study_name,
+                "a study of trainings of the same configuration",
+                f"It was begun with other values:\n{change_table(changes)}\n"
+                "Begin another study (study=...), or bring the values back",
+            )
+
+    def _noted(self, attribute: str, now: dict[str, Any]) -> dict[str, Any]:
+        """What the study was begun with: ``now``, if this is its beginning."""
+        noted: dict[str, Any] | None = self.study.user_attrs.get(attribute)
+        if noted is None:
+            self.study.set_user_attr(attribute, now)
+        return now if noted is None else noted
+
+
+def opened(storage: str | BaseStorage) -> BaseStorage:
+    """A storage by its URL."""
+    if isinstance(storage, str) and storage.startswith("sqlite"):
+        patient = {"connect_args": {"timeout": SQLITE_PATIENCE}}
+        storage = optuna.storages.RDBStorage(storage, engine_kwargs=patient)
+    return optuna.storages.get_storage(storage)
+
+
+@contextmanager
+def explained_storage(storage: str) -> Iterator[None]:
+    """Say in one line what is wrong with a storage that fails.
+
+    Args:
+        storage: Its URL.
+
+    Raises:
+        CrossLocateError: It failed; nothing of a URL's password is said.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        reason: Any = error if isinstance(error, SQLAlchemyError) else error.__cause__
+        said = str(getattr(reason, "orig", None) or reason or error).strip().splitlines()[0]
+        place = make_url(storage).render_as_string(hide_password=True)
+        raise CrossLocateError(f"storage={place} failed: {said}; once it works, the same command goes on") from error
 
 
 def suggest(trials: Sequence[FrozenTrial], distributions: Mapping[str, Any], sampler: Any) -> dict[str, Value]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from crosslocate.errors import ConfigError
-from crosslocate.tuning.space import Space, Value, as_overrides
+from crosslocate.tuning.space import Space, Value, as_overrides, quoted
 
 
 def composed(overrides: Sequence[str]) -> Any:
@@ -38,6 +38,17 @@ def require_trainable(space: Space, fixed: Sequence[str]) -> None:
             validate_train(composed(overrides))
         except (ConfigError, HydraException) as error:
             raise ConfigError("space", " ".join(overrides), f"settings that a training accepts ({error})") from error
+
+
+def group_in_wandb(training: Any, study: str) -> list[str]:
+    """Overrides with which the runs of a study are one group in wandb; none where they have no wandb or a group.
+
+    Args:
+        training: Configuration of the trainings.
+        study: Name of the study.
+    """
+    wandb = (training.logger or {}).get("wandb")
+    return [f"logger.wandb.group={quoted(study)}"] if wandb is not None and wandb.group is None else []
 
 
 def extremes(space: Space) -> Iterator[dict[str, Value]]:

@@ -8,8 +8,9 @@ from crosslocate.config.app import conf_dir
 from crosslocate.config.schema import register
 from crosslocate.config.tune_schema import validate_tune
 from crosslocate.errors import ConfigError
-from crosslocate.tuning.space import Choice, Range, as_overrides, read_space
-from crosslocate.tuning.trainings import extremes
+from crosslocate.tuning.space import Choice, Range, as_overrides, quoted, read_space
+from crosslocate.tuning.trainings import composed as training
+from crosslocate.tuning.trainings import extremes, group_in_wandb
 
 NODES = {
     "optimizer.lr": {"low": 1e-5, "high": 0.1, "log": True},
@@ -40,6 +41,9 @@ def test_ranges_and_choices_are_read():
         ({"a": {"low": 0.0, "high": 2, "log": True}}, "space.a.log", "low above 0"),
         ({"a": {"low": 0.1, "high": 2, "log": True, "step": 0.1}}, "space.a.log", "without a step"),
         ({"a": {"low": 0.1, "high": 2, "step": 0}}, "space.a.step", "above 0"),
+        ({"a": {"low": 1, "high": 9, "step": 0.5}}, "space.a.step", "a whole number"),
+        ({"a": {"low": 1, "high": 9, "step": 3}}, "space.a.step", "a part of 8"),
+        ({"a": {"low": 0.1, "high": 1, "step": 0.4}}, "space.a.step", "a part of 0.9"),
         ({"a": {"choices": []}}, "space.a.choices", "a list"),
         ({"a": {"choices": "gem"}}, "space.a.choices", "a list"),
         ({"a": {"choices": [[1, 2]]}}, "space.a.choices", "a list of texts"),
@@ -58,6 +62,17 @@ def test_values_survive_the_command_line():
     parsed = OverridesParser.create().parse_overrides(as_overrides(values))
     read = {override.key_or_group: override.value() for override in parsed}
     assert read == {**values, "size": [24, 32]}
+
+
+def test_a_step_may_be_a_part_of_what_floats_cannot_tell():
+    assert read_space({"a": {"low": 0.1, "high": 0.7, "step": 0.2}})["a"] == Range(0.1, 0.7, step=0.2)
+
+
+@pytest.mark.parametrize(
+    "text", ["it's", "a=b", "x(1)", "a,b", "a b", "[1]", "\\", "a\\b", "a\\'b\\", '"a"', "#1", "null"]
+)
+def test_any_text_survives_the_command_line(text):
+    assert OverridesParser.create().parse_override(f"name={quoted(text)}").value() == text
 
 
 def test_every_end_and_choice_is_checked():
@@ -105,11 +120,22 @@ def test_samplers_and_pruners_are_built(composed, group):
         ("trials=0", "trials", "at least 1"),
         ("jobs=0", "jobs", "at least 1"),
         ("seed=-1", "seed", "at least 0"),
+        ("failures=0", "failures", "at least 1"),
         ("study=a/b", "study", "a name for a folder"),
-        ('fixed=["hydra.run.dir=x"]', "fixed", "none of hydra."),
+        ("study='a?b'", "study", "a name for a folder"),
+        ("study=''", "study", "a name for a folder"),
+        ('fixed=["hydra.run.dir=x"]', "fixed", "none of hydra"),
         ('fixed=["resume=x"]', "fixed", "key=value"),
         ('fixed=["backbone=resnet19"]', "space", "resnet18"),
+        ('fixed=["+paths.run=x"]', "fixed", "key=value"),
         ("space=own", "space", "at least one key"),
+        ("space=own & +space={name:{choices:[a,b]}}", "space", "none of hydra"),
+        ("space=own & +space={resume:{choices:[a,b]}}", "space", "none of hydra"),
+        ("space=own & +space={reproduce:{choices:[a,b]}}", "space", "none of hydra"),
+        ("space=own & +space={hydra.job.name:{choices:[a,b]}}", "space", "none of hydra"),
+        ("space=own & +space={hydra/launcher:{choices:[local,slurm]}}", "space", "none of hydra"),
+        ("space=own & +space={paths.cache:{choices:[a,b]}}", "space", "none of hydra"),
+        ('space=own & +space={seed:{low:0,high:9}} & fixed=["seed=1"]', "fixed", "the space does not vary"),
         ("space=own & +space={optimizer.momentum:{low:-1,high:1}}", "space", "momentum"),
         ("space=own & +space={backbone:{choices:[resnet18,resnet19]}}", "space", "resnet19"),
         ("space=own & +space={optimizer.weight_decay:{low:-1,high:1}}", "space", "optimizer.weight_decay=-1"),
@@ -120,3 +146,23 @@ def test_a_study_is_refused_before_its_first_trial(composed, override, key, said
         validate_tune(composed(*override.split(" & ")))
     assert caught.value.key == key
     assert said in str(caught.value)
+
+
+def test_what_begins_like_a_key_of_the_study_is_not_one(composed):
+    validate_tune(composed('fixed=["experiment=demo","paths.cache=x"]'))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "group"),
+    [
+        (["logger=wandb"], ["logger.wandb.group='it\\'s'"]),
+        (["logger=several"], ["logger.wandb.group='it\\'s'"]),
+        (["logger=wandb", "logger.wandb.group=mine"], []),
+        (["logger=csv"], []),
+        (["logger=none"], []),
+    ],
+)
+def test_the_runs_of_a_study_are_one_group(composed, overrides, group):
+    assert group_in_wandb(training(overrides), "it's") == group
+    if group:
+        assert training([*overrides, *group]).logger.wandb.group == "it's"

@@ -1,8 +1,11 @@
 """Studies of formulas instead of trainings: order, pruning, failures, interruption, several processes."""
 
 import multiprocessing
+import sqlite3
+import threading
 
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
@@ -10,7 +13,7 @@ from crosslocate.errors import ConfigError, CrossLocateError
 from crosslocate.tuning.loop import run_trials
 from crosslocate.tuning.process import Outcome
 from crosslocate.tuning.space import read_space
-from crosslocate.tuning.study import REASON, Trials
+from crosslocate.tuning.study import REASON, SQLITE_PATIENCE, Trials, explained_storage, opened
 from crosslocate.tuning.summary import importances, summarize, write_table
 
 SPACE = read_space({"x": {"low": 0.0, "high": 1.0}, "kind": {"choices": ["a", "b"]}})
@@ -29,6 +32,7 @@ class Curve:
     """A trial that measures a formula of its settings, one value at a look, or all at once."""
 
     stopped = ()
+    """What was done to trials at work, in its order."""
 
     def __init__(self, task, slot, *, pace=1, fails=(), interrupt=None):
         self.task, self.pace, self.fails, self.interrupt = task, pace, fails, interrupt
@@ -48,21 +52,25 @@ class Curve:
             return Outcome(None, "no memory")
         return Outcome(self.goal()) if self.seen == EPOCHS else None
 
-    def stop(self, reason=None):
-        Curve.stopped = (*Curve.stopped, (self.task.number, reason))
+    def ask(self):
+        Curve.stopped = (*Curve.stopped, ("asked", self.task.number))
+
+    def end(self, reason=None):
+        Curve.stopped = (*Curve.stopped, ("ended", self.task.number, reason))
 
 
 def trials_in(folder, **changes):
     arguments = {
         "name": "study", "storage": STORAGES.setdefault(folder, InMemoryStorage()), "space": SPACE, "sampler": SAMPLER,
         "pruner": PRUNER, "seed": 3, "settings": {"fixed": ["a=1"], "seed": 3},
+        "config": {"optimizer": {"lr": 0.1}, "name": "x"},
     }  # fmt: skip
     return Trials(folder, **{**arguments, **changes})
 
 
-def run(folder, total=10, jobs=1, **how):
+def run(folder, total=10, jobs=1, failures=3, **how):
     trials = trials_in(folder)
-    run_trials(trials, lambda task, slot: Curve(task, slot, **how), total, jobs, lambda *_: None, pause=0.0)
+    run_trials(trials, lambda task, slot: Curve(task, slot, **how), total, jobs, failures, lambda *_: None, pause=0.0)
     return found(trials)
 
 
@@ -92,7 +100,7 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(undisturbed, tmp_pat
     Curve.stopped = ()
     with pytest.raises(HaltedError):
         run(tmp_path, interrupt=(number, step))
-    assert Curve.stopped[-1] == (number, None)  # asked to save itself, and left open
+    assert Curve.stopped[-2:] == (("asked", number), ("ended", number, None))  # saved itself, and left open
     assert [t.state for t in trials_in(tmp_path).trials()][-1] == TrialState.RUNNING
     assert run(tmp_path) == undisturbed
 
@@ -119,6 +127,28 @@ def test_failed_trials_are_noted_with_their_reason_and_others_go_on(tmp_path):
     trials = trials_in(tmp_path).trials()
     assert [t.state.name == "FAIL" for t in trials] == [False, True, True, False, False]
     assert trials[1].user_attrs[REASON] == "no memory"
+
+
+def test_trials_at_once_are_all_asked_before_one_is_waited_for(tmp_path):
+    Curve.stopped = ()
+    with pytest.raises(HaltedError):
+        run(tmp_path, jobs=3, interrupt=(2, 1))
+    assert [what for what, *_ in Curve.stopped] == ["asked"] * 3 + ["ended"] * 3
+
+
+def test_failures_in_succession_end_a_study_that_goes_on_later(tmp_path):
+    with pytest.raises(CrossLocateError, match="3 trials failed one after the other; the last one: no memory"):
+        run(tmp_path, fails=(0, 1, 3, 4, 5, 7))
+    states = [t.state.name for t in trials_in(tmp_path).trials()]
+    assert states == ["FAIL", "FAIL", "COMPLETE", "FAIL", "FAIL", "FAIL"]
+    assert len(run(tmp_path, total=7)) == 7
+
+
+def test_another_configuration_is_another_study(tmp_path):
+    trials_in(tmp_path)
+    trials_in(tmp_path, config={"optimizer": {"lr": 0.1}, "name": "y"})  # names change nothing
+    with pytest.raises(ConfigError, match=r"study='study' is not allowed(?s:.*)optimizer.lr: 0.1 -> 0.2"):
+        trials_in(tmp_path, config={"optimizer": {"lr": 0.2}, "name": "x"})
 
 
 def test_other_settings_are_another_study(tmp_path):
@@ -153,6 +183,41 @@ def test_a_trial_belongs_to_one_process_until_that_dies(tmp_path):
     other.kill()
     other.join()
     assert trials.claim(2).number == 0
+
+
+@pytest.fixture
+def write_lock(tmp_path):
+    """Holds the lock of a study's database, as somebody does who writes."""
+    trials_in(tmp_path, storage=f"sqlite:///{tmp_path}/study.db").close()
+    connection = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    yield connection
+    connection.close()
+
+
+def test_a_database_that_another_process_writes_to_is_waited_for(tmp_path, write_lock):
+    threading.Timer(0.5, write_lock.close).start()
+    assert trials_in(tmp_path, storage=f"sqlite:///{tmp_path}/study.db").claim(1).number == 0
+
+
+def test_a_database_is_waited_for_longer_than_usual(tmp_path):
+    with opened(f"sqlite:///{tmp_path}/study.db")._backend.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == SQLITE_PATIENCE * 1000 > 60_000
+
+
+@pytest.mark.usefixtures("write_lock")
+def test_a_storage_that_fails_says_so_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("crosslocate.tuning.study.SQLITE_PATIENCE", 0.1)
+    storage = f"sqlite:///{tmp_path}/study.db"
+    with pytest.raises(CrossLocateError) as caught, explained_storage(storage):
+        trials_in(tmp_path, storage=storage)
+    assert str(caught.value).startswith(f"storage={storage} failed: database is locked; ")
+
+
+def test_a_storage_is_named_without_its_password():
+    with pytest.raises(CrossLocateError) as caught, explained_storage("postgresql://me:secret@host/db"):
+        raise StorageInternalError("gone")
+    assert str(caught.value).startswith("storage=postgresql://me:***@host/db failed: gone; ")
 
 
 def test_the_summary_is_a_table_a_picture_and_a_command(undisturbed, tmp_path, capsys):

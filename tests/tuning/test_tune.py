@@ -5,17 +5,23 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
 from running import TINY, finish, start
 
+from crosslocate.runs.history import read_history
 from crosslocate.runs.lock import is_running
 from crosslocate.runs.record import read_record
+from crosslocate.tuning.loop import run_trials
 from crosslocate.tuning.process import Training
-from crosslocate.tuning.study import Task
+from crosslocate.tuning.space import read_space
+from crosslocate.tuning.study import Task, Trials
 
 FIXED = [o for o in TINY if not o.startswith("trainer.max_epochs")] + [
     "trainer.max_epochs=2", "test=false", "untrained=false", "callbacks.pictures.successes=[]",
@@ -84,14 +90,29 @@ def test_an_interrupted_trial_saved_itself_and_went_on_in_its_folder(studies):
     assert len(record["sessions"]) == 2
 
 
-def test_pruned_trials_ended_early_and_their_records_say_so(studies):
-    found = 0
-    for row in rows(studies[0][0]):
+def test_the_value_of_a_trial_is_the_objective_of_its_run(studies):
+    complete = [row for row in rows(studies[0][0]) if row["state"] == "complete"]
+    assert complete
+    for row in complete:
         record = read_record(studies[0][0] / "tune" / "tiny" / "trials" / row["trial"])
-        if row["state"] == "pruned" and record["status"] != "finished":
-            assert (record["status"], record["reason"]) == ("stopped", "pruned")
-        found += row["state"] == "complete" and record["objective"]["value"] == float(row["value"])
-    assert found >= 1
+        assert record["objective"]["value"] == float(row["value"])
+
+
+def test_a_pruned_trial_ends_early_and_its_record_says_so(tiny_dataset, tmp_path):
+    epochs = 5000  # far more than there are between two looks at a trial
+    fixed_ = [*fixed(tiny_dataset, tmp_path), f"trainer.max_epochs={epochs}"]
+    hopeless = {"_target_": "optuna.pruners.ThresholdPruner", "lower": 2.0}
+    sampler = {"_target_": "optuna.samplers.RandomSampler"}
+    space = read_space({"optimizer.lr": {"low": 1e-4, "high": 0.1}})
+    trials = Trials(tmp_path, "s", InMemoryStorage(), space, sampler, hopeless, 0, {}, {})
+    objective = "val/recall@1_20m"
+    run_trials(trials, lambda task, _: Training(task, fixed_, "it's", objective, {}), 1, 1, 1, lambda *_: None)
+    (trial,) = trials.trials()
+    assert trial.state == TrialState.PRUNED
+    assert list(trial.intermediate_values) == [1]
+    record = read_record(tmp_path / "trials" / "0")
+    assert (record["status"], record["reason"], record["name"]) == ("stopped", "pruned", "it's_0")
+    assert len(read_history(tmp_path / "trials" / "0")) < epochs
 
 
 def test_the_best_trial_is_printed_as_a_command_line(studies):
@@ -151,3 +172,29 @@ def test_a_training_of_somebody_else_is_waited_for_and_then_continued(tmp_path, 
     assert training._process is None
     other.communicate("\n")
     assert ended(training).reason == "ended with status 7: it printed nothing"
+
+
+def test_a_training_on_another_machine_is_waited_for_and_not_signalled(task, monkeypatch, capsys):
+    """Its number may be that of any process here."""
+    signalled, looks = [], iter([True] * 4)
+    task.folder.mkdir(parents=True)
+    (task.folder / "run.lock").write_text(json.dumps({"pid": os.getpid(), "host": "elsewhere"}))
+    monkeypatch.setattr("crosslocate.tuning.process.is_running", lambda _: next(looks, False))
+    monkeypatch.setattr("crosslocate.tuning.process.os.kill", lambda *sent: signalled.append(sent))
+    monkeypatch.setattr("crosslocate.tuning.process.PATIENCE", 0.0)
+    training = Training(task, [], "s", "val/recall", {})
+    training.ask()
+    training.end()
+    assert signalled == []
+    said = " ".join(capsys.readouterr().err.split())
+    assert "waiting for the training there, which is at work on elsewhere" in said
+
+
+def test_a_training_of_this_machine_is_asked_to_end(task, monkeypatch):
+    signalled = []
+    task.folder.mkdir(parents=True)
+    (task.folder / "run.lock").write_text(json.dumps({"pid": 17, "host": socket.gethostname()}))
+    monkeypatch.setattr("crosslocate.tuning.process.is_running", lambda _: True)
+    monkeypatch.setattr("crosslocate.tuning.process.os.kill", lambda *sent: signalled.append(sent))
+    Training(task, [], "s", "val/recall", {}).ask()
+    assert signalled == [(17, signal.SIGTERM)]
