@@ -46,14 +46,15 @@ class RunMlflowLogger(MLFlowLogger, Guarded):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The client of MLflow; the run begins, or goes on, when it is first asked for."""
-        if self._initialized:
-            return self._mlflow_client
+        return self._mlflow_client if self._initialized else self.begun(self._begin)
+
+    def _begin(self) -> Any:
         self._run_id = self._known()
         with _kept_environment():
             client = MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
+        keep_open(self)
         note_run_id(self.id_file, str(self._run_id))
         client.update_run(self._run_id, status="RUNNING")
-        keep_open(self)
         return client
 
     def _known(self) -> str | None:
@@ -116,12 +117,12 @@ class RunMlflowLogger(MLFlowLogger, Guarded):
         for file in files.values() if self.checkpoint else ():
             self.experiment.log_artifact(self.run_id, str(file), "checkpoints")
 
-    @guarded
     def close(self, outcome: Outcome) -> None:
-        """Note how the run ended."""
+        """Note how the run ended, also where the logger was given up: the store may be back."""
+        run_id = str(self._run_id)
+        self._mlflow_client.set_terminated(run_id, STATUSES[outcome.status])
         if outcome.reason:
-            self.experiment.set_tag(self.run_id, "reason", outcome.reason)
-        self.experiment.set_terminated(self.run_id, STATUSES[outcome.status])
+            self._mlflow_client.set_tag(run_id, "reason", outcome.reason)
 
 
 def mlflow_logger(
@@ -131,6 +132,7 @@ def mlflow_logger(
     name: str,
     tracking_uri: str,
     artifacts: str,
+    group: str | None,
     tags: list[str],
     checkpoint: bool,
 ) -> Logger:
@@ -145,6 +147,7 @@ def mlflow_logger(
         tracking_uri: Where the store is: ``sqlite:///mlflow.db``, ``http://server:5000``; ``MLFLOW_TRACKING_URI`` in
             the environment goes before it.
         artifacts: Folder of pictures, tables and checkpoints of a store on this machine; a server has its own.
+        group: Tag ``group``; None: the name of the sweep, where the run is part of one.
         tags: Tags beside modality, backbone and data set.
         checkpoint: Whether checkpoints are kept as artifacts.
 
@@ -164,7 +167,7 @@ def mlflow_logger(
             run_name=name,
             tracking_uri=where,
             artifact_location=_local(where, Path(artifacts).absolute()),
-            tags=_tags(record, tags),
+            tags=_tags(record, group or sweep_name(record), tags),
         )
     except ModuleNotFoundError as error:
         raise ConfigError(
@@ -202,8 +205,8 @@ def mlflow_name(name: str) -> str:
     return name.replace("@", "_at_")
 
 
-def _tags(record: Mapping[str, Any], more: Sequence[str]) -> dict[str, str]:
-    """MLflow's tags are texts by name: what the run is about, its sweep, and where it comes from."""
+def _tags(record: Mapping[str, Any], group: str | None, more: Sequence[str]) -> dict[str, str]:
+    """MLflow's tags are texts by name: what the run is about, its group, and where it comes from."""
     own = dict.fromkeys([*choice_tags(record), *more], "")
-    sweep = {"sweep": name} if (name := sweep_name(record)) else {}
-    return own | sweep | {key: str(value) for key, value in provenance(record).items()}
+    grouped = {} if group is None else {"group": group}
+    return own | grouped | {key: str(value) for key, value in provenance(record).items()}

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from crosslocate.config.requeue import REQUEUING
 from crosslocate.errors import RunStopped
 from crosslocate.runs.session import ending
 
@@ -22,7 +23,7 @@ class Outcome:
         status: ``finished``, ``failed`` or ``stopped``, as in the record of the run.
         reason: Why it was stopped or failed.
         exit_code: 0 for a finished run.
-        preempted: Whether something else than a person stopped it, and it is going to continue.
+        preempted: Whether the signal that stopped it is one after which it goes back into its queue.
     """
 
     status: str
@@ -40,7 +41,7 @@ def outcome_of(error: BaseException) -> Outcome:
     if reason == "interrupted":
         return Outcome(status, reason, INTERRUPTED, False)
     if isinstance(error, RunStopped):
-        return Outcome(status, reason, 128 + error.signal, True)
+        return Outcome(status, reason, 128 + error.signal, error.signal in REQUEUING)
     return Outcome(status, reason, 1, False)
 
 

@@ -1,16 +1,13 @@
 """The wandb logger: one of its runs for each run, however often continued; offline unless there is an account."""
 
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers.logger import DummyLogger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from crosslocate.config.ranks import is_first_process
@@ -20,11 +17,10 @@ from crosslocate.lit.outcome import Outcome, finished_runs, keep_open
 from crosslocate.lit.provenance import choice_tags, provenance, record_of, sweep_name
 from crosslocate.lit.publish import Lines, Rows
 from crosslocate.lit.run_id import kept_run_id
+from crosslocate.lit.wandb_account import has_account, reachable, server, setting
 
 __all__ = ["RunWandbLogger", "finished_runs", "wandb_logger"]
 
-PATIENCE = 3.0
-"""Seconds to wait for the server."""
 DATA = "WANDB_DATA_DIR"
 """Where wandb keeps tables until they are sent: with the run, not in the user's home."""
 STEP, EPOCH = "trainer/global_step", "epoch"
@@ -52,25 +48,31 @@ class RunWandbLogger(WandbLogger, Guarded):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The run of wandb, begun when it is first asked for."""
-        if self._experiment is None:
-            self._experiment = self._begin()
-            keep_open(self)
-            self._experiment.define_metric(STEP)
-            self._experiment.define_metric("*", step_metric=STEP, step_sync=True)
-            self._experiment.define_metric(EPOCH, step_metric=STEP, step_sync=True)
-            for name in BY_EPOCH:
-                self._experiment.define_metric(name, step_metric=EPOCH, step_sync=True)
-        return self._experiment
+        return self.begun(self._begin) if self._experiment is None else self._experiment
 
     def _begin(self) -> Any:
-        """Begin the run; offline where the server that answered a moment ago does not take it."""
-        import wandb
-
         folder = Path(str(self.save_dir)) / "wandb"
         self._id = kept_run_id(folder / "run_id")
         if DATA not in os.environ:
             os.environ[DATA] = str(folder.absolute() / "data")
             self._own_data = True
+        try:
+            self._experiment = run = self._init()
+        except BaseException:
+            self._forget_data()
+            raise
+        keep_open(self)
+        run.define_metric(STEP)
+        run.define_metric("*", step_metric=STEP, step_sync=True)
+        run.define_metric(EPOCH, step_metric=STEP, step_sync=True)
+        for name in BY_EPOCH:
+            run.define_metric(name, step_metric=EPOCH, step_sync=True)
+        return run
+
+    def _init(self) -> Any:
+        """Begin the run; offline where the server that answered a moment ago does not take it."""
+        import wandb
+
         options = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}  # gone from wandb
         begin = {**options, "id": self._id, "reinit": "finish_previous"}
         try:
@@ -83,6 +85,12 @@ class RunWandbLogger(WandbLogger, Guarded):
             self._offline = True
             _abandon()  # its service believes the run to be in use
             return wandb.init(**{**begin, "resume": None}, mode="offline")
+
+    def _forget_data(self) -> None:
+        """Leave the environment as it was: the next job of this process has a folder of its own."""
+        if self._own_data:
+            os.environ.pop(DATA, None)
+            self._own_data = False
 
     @guarded
     def log_hyperparams(self, params: Any) -> None:
@@ -141,9 +149,9 @@ class RunWandbLogger(WandbLogger, Guarded):
 
     def close(self, outcome: Outcome) -> None:
         """Finish the run as it ended; wandb shows one that was preempted as such."""
-        run, self._experiment = self.experiment, None
-        if self._own_data:
-            os.environ.pop(DATA, None)
+        run: Any = self._experiment
+        self._experiment = None
+        self._forget_data()
         try:
             run.summary.update({"status": outcome.status, "reason": outcome.reason})
             if outcome.preempted:
@@ -174,8 +182,8 @@ def wandb_logger(
     checkpoint: Checkpoints,
     finish_timeout: float,
     **options: Any,
-) -> RunWandbLogger:
-    """Make the logger of one run.
+) -> Logger:
+    """Make the logger of one run; one that idles where wandb is switched off (``WANDB_MODE=disabled``).
 
     The id of wandb's run is kept in ``<save_dir>/wandb/run_id`` before the run begins: whoever continues the run
     continues that one too. What the record of the run says becomes group, tags and configuration.
@@ -189,6 +197,8 @@ def wandb_logger(
         finish_timeout: Seconds that the end of a run waits for what was not sent yet; 0: for ever.
         options: Passed to ``wandb.init``: project, entity, name, job_type, notes, ...
     """
+    if setting("mode") == "disabled":
+        return DummyLogger()
     record = record_of(save_dir)
     return RunWandbLogger(
         save_dir,
@@ -203,33 +213,8 @@ def wandb_logger(
 
 
 def _stays_offline(save_dir: str) -> bool:
-    wanted = os.environ.get("WANDB_MODE", "online" if has_account() else "offline")
+    wanted = setting("mode") or ("online" if has_account() else "offline")
     offline = wanted != "online" or (is_first_process() and not reachable(server()))
     if offline and wanted == "online":
         say(f"{server()} cannot be reached: the wandb run is kept offline in {save_dir}/wandb")
     return offline
-
-
-def has_account() -> bool:
-    """Whether an API key is set in the environment or was stored by ``wandb login``."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return urlsplit(server()).hostname in netrc().hosts
-    except (FileNotFoundError, NetrcParseError):
-        return False
-
-
-def server() -> str:
-    """Address of the wandb server in use."""
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-
-
-def reachable(address: str) -> bool:
-    """Whether a server answers within some seconds: a computing node often has an account and no network."""
-    parts = urlsplit(address)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 443), PATIENCE).close()
-    except OSError:
-        return False
-    return True

@@ -1,14 +1,18 @@
-"""CSV and TensorBoard logs of a run that was killed after its last checkpoint: no step twice, none missing."""
+"""Logs of a run that was killed after its last checkpoint have no step twice and none missing; MLflow may fail."""
 
+import json
 import os
 
 import pytest
+from running import call, overrides
 
+from crosslocate import train
 from crosslocate.errors import ConfigError
 from crosslocate.lit import mlflow
 from crosslocate.lit.csv import csv_logger, log_files, read_log
 from crosslocate.lit.outcome import finished_runs
 from crosslocate.lit.tensorboard import tensorboard_logger
+from crosslocate.runs.record import RunRecord, read_record
 
 
 def log_session(logger, steps, session):
@@ -63,13 +67,13 @@ def test_tensorboard_shows_what_counted(tmp_path, again):
     assert [event.step for event in accumulator.Scalars("round")] == [0, 3, 6]
 
 
-OPTIONS = {"experiment": "test", "name": "run", "tags": ["mine"], "checkpoint": False}
+OPTIONS = {"experiment": "test", "name": "run", "group": None, "tags": ["mine"], "checkpoint": False}
 
 
-def mlflow_logger(folder, store):
+def mlflow_logger(folder, store, **changes):
     return mlflow.mlflow_logger(
-        str(folder), tracking_uri=store, artifacts=str(folder / "artifacts"), **OPTIONS
-    )  # fmt: skip
+        str(folder), tracking_uri=store, artifacts=str(folder / "artifacts"), **OPTIONS | changes
+    )
 
 
 def failing_job(folder, store):
@@ -101,6 +105,42 @@ def test_mlflow_is_told_how_a_run_ended_and_goes_on_with_it(tmp_path, monkeypatc
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
+def job_that_mlflow_refuses(folder, store):
+    with finished_runs():
+        logger = mlflow_logger(folder, store)
+        logger.log_metrics({"x": 1.0}, step=0)
+        for step in range(1, 4):
+            logger.log_metrics({"x": b"no number"}, step=step)
+        logger.log_metrics({"x": 2.0}, step=4)
+
+
+def test_an_mlflow_that_was_given_up_is_told_all_the_same_how_the_run_ended(tmp_path, monkeypatch):
+    client = pytest.importorskip("mlflow").MlflowClient
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.warns(UserWarning, match="nothing more is sent to it"):
+        job_that_mlflow_refuses(tmp_path, store)
+    found = client(store).get_run((tmp_path / "mlflow" / "run_id").read_text().strip())
+    assert (found.info.status, found.data.metrics) == ("FINISHED", {"x": 1.0})
+
+
+def test_mlflow_runs_of_a_sweep_are_a_group_unless_another_is_given(tmp_path, monkeypatch):
+    client = pytest.importorskip("mlflow").MlflowClient
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    content = {
+        "format": 1, "name": "run", "status": "running", "overrides": [], "sessions": [], "config": {}, "choices": {},
+        "sweep": {"folder": "/sweeps/margins", "name": "margins", "job": 2}, "fingerprints": {"config": "abc"},
+    }  # fmt: skip
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    for folder, asked, expected in ((tmp_path / "0", None, "margins"), (tmp_path / "1", "study", "study")):
+        folder.mkdir()
+        RunRecord(folder, content).write()
+        with finished_runs():
+            mlflow_logger(folder, store, group=asked).log_metrics({"x": 1.0}, step=0)
+        found = client(store).get_run((folder / "mlflow" / "run_id").read_text().strip())
+        assert found.data.tags["group"] == expected
+
+
 def test_an_mlflow_that_cannot_be_reached_ends_no_run(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -108,6 +148,35 @@ def test_an_mlflow_that_cannot_be_reached_ends_no_run(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="cannot be opened"):
         logger = mlflow_logger(tmp_path, f"sqlite:///{tmp_path}/store/mlflow.db")
     logger.log_metrics({"x": 1.0}, step=0)
+
+
+@pytest.mark.parametrize(
+    ("logger", "error"),
+    [("mlflow", "RunMlflowLogger cannot begin: MlflowException"), ("wandb", "RunWandbLogger cannot begin: ")],
+)
+def test_a_training_whose_logger_cannot_begin_goes_on(tiny_dataset, tmp_path, monkeypatch, logger, error):
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "wandb").write_text("a file where a folder should be")
+    trouble = {"mlflow": "tracking_uri=http://127.0.0.1:9", "wandb": "offline=true"}
+    more = [
+        f"logger={logger}", f"logger.{logger}.{trouble[logger]}", "name=run", "trainer.max_epochs=1", "untrained=false",
+        "test=false", f"paths.outputs={tmp_path}/out", f"paths.run={folder}",
+    ]  # fmt: skip
+    with pytest.warns(UserWarning, match="cannot begin") as said:
+        objective = call(train.main, "train", overrides(tiny_dataset, tmp_path, *more))
+    results = json.loads((folder / "results.json").read_text())
+    assert results["objective"] == {"val/recall@1_20m": objective}
+    assert read_record(folder)["status"] == "finished"
+    of_logger = [
+        text for text in (str(warning.message) for warning in said) if "RunMlflow" in text or "RunWandb" in text
+    ]
+    assert len(of_logger) == 1
+    assert of_logger[0].startswith(error)
+    assert of_logger[0].endswith("nothing is sent to it")
 
 
 def test_a_logger_that_is_not_installed_says_what_to_install(tmp_path, monkeypatch):

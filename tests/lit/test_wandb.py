@@ -6,13 +6,16 @@ import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
 
 import pytest
 import wandb
+from wandb.sdk import wandb_setup
 from wandb_records import read_run, read_runs
 
 from crosslocate.errors import RunStopped
 from crosslocate.lit import wandb as module
+from crosslocate.lit import wandb_account as account
 from crosslocate.lit.outcome import finished_runs
 from crosslocate.runs.record import RunRecord
 
@@ -24,7 +27,9 @@ OPTIONS = {
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "NETRC"):
+    for name in ("API_KEY", "MODE", "BASE_URL", "CONFIG_DIR", "DIR", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
+    for name in ("NETRC", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -69,10 +74,94 @@ def test_with_an_account_and_no_server_it_is_offline_and_says_so(stays_offline, 
 def test_with_an_account_and_a_server_it_is_online(stays_offline, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        (tmp_path / ".netrc").write_text("machine 127.0.0.1 login user password key\n")
-        (tmp_path / ".netrc").chmod(0o600)
+        log_in(tmp_path, address)
         assert not stays_offline(WANDB_BASE_URL=address)
         assert stays_offline(WANDB_MODE="offline")
+
+
+def log_in(home, address):
+    """As ``wandb login`` does."""
+    (home / ".netrc").write_text(f"machine {urlsplit(address).netloc}\n  login user\n  password {'k' * 40}\n")
+    (home / ".netrc").chmod(0o600)
+
+
+def test_a_server_of_wandbs_settings_file_is_the_one(stays_offline, tmp_path, monkeypatch):
+    settings = tmp_path / ".config" / "wandb" / "settings"
+    settings.parent.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        settings.write_text(f"[default]\nbase_url = {address}\n")
+        log_in(tmp_path, address)
+        assert account.server() == address
+        assert not stays_offline()
+        monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+        assert account.server() == "http://127.0.0.1:9"
+        assert not account.has_account()
+        monkeypatch.delenv("WANDB_BASE_URL")
+        settings.write_text(f"[default]\nbase_url = {address}\nmode = offline\n")
+        assert stays_offline()
+
+
+def test_settings_are_read_as_wandb_reads_them(tmp_path, monkeypatch):
+    for folder, name in (("here/wandb", "local"), (".config/wandb", "shared")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "settings").write_text(f"[default]\nbase_url = http://{name}:80\nentity = {name}\n")
+    monkeypatch.chdir(tmp_path / "here")
+    wandb.teardown()
+    theirs = wandb_setup.singleton().settings
+    assert account.setting("base_url") == theirs.base_url == "http://local:80"
+    (tmp_path / "here" / "wandb" / "settings").unlink()
+    wandb.teardown()
+    theirs = wandb_setup.singleton().settings
+    assert account.setting("entity") == theirs.entity == "shared"
+    monkeypatch.setenv("WANDB_ENTITY", "environment")
+    wandb.teardown()
+    assert account.setting("entity") == wandb_setup.singleton().settings.entity == "environment"
+    wandb.teardown()
+
+
+@pytest.mark.parametrize(
+    ("address", "port"), [("http://wandb.test", 80), ("https://wandb.test", 443), ("http://wandb.test:8080", 8080)]
+)
+def test_the_port_of_a_server_is_that_of_its_scheme(monkeypatch, address, port):
+    asked = []
+
+    def refuse(where, patience):
+        asked.append(where)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert not account.reachable(address)
+    assert asked == [("wandb.test", port)]
+
+
+@pytest.mark.parametrize(
+    ("variables", "assumed"),
+    [
+        ({"HTTPS_PROXY": "http://proxy:3128"}, True),
+        ({"https_proxy": "http://proxy:3128"}, True),
+        ({"WANDB_HTTPS_PROXY": "http://proxy:3128"}, True),
+        ({"HTTP_PROXY": "http://proxy:3128"}, False),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost,.test"}, False),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "*"}, False),
+    ],
+)
+def test_behind_a_proxy_the_server_is_taken_for_granted(monkeypatch, variables, assumed):
+    def refuse(*_):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert account.reachable("https://wandb.test") == assumed
+
+
+@pytest.mark.parametrize("offline", [None, True])
+def test_a_wandb_that_is_switched_off_leaves_nothing(tmp_path, monkeypatch, offline):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with finished_runs():
+        log_some(tmp_path / "run", offline=offline).publish_summary({"best": 1.0})
+    assert not (tmp_path / "run").exists()
 
 
 def job_that_raises(folder, error):
@@ -86,6 +175,8 @@ def job_that_raises(folder, error):
     [
         (ValueError("broken"), 1, False, "failed"),
         (RunStopped(signal.SIGUSR2, "preempted"), 128 + signal.SIGUSR2, True, "stopped"),
+        (RunStopped(signal.SIGUSR1, "timed out"), 128 + signal.SIGUSR1, True, "stopped"),
+        (RunStopped(signal.SIGTERM, "terminated"), 128 + signal.SIGTERM, False, "stopped"),
         (RunStopped(signal.SIGINT, "interrupted"), 255, False, "stopped"),
         (KeyboardInterrupt(), 255, False, "stopped"),
     ],
@@ -163,9 +254,11 @@ def test_a_service_that_dies_ends_no_run_and_the_next_job_has_one(tmp_path):
 
 def test_a_folder_that_cannot_be_written_ends_no_run(tmp_path):
     (tmp_path / "wandb").write_text("a file where a folder should be")
-    with pytest.warns(UserWarning, match=r"log_metrics failed: .*wandb"), finished_runs():
+    with pytest.warns(UserWarning, match=r"RunWandbLogger cannot begin: .*wandb") as said, finished_runs():
         log_some(tmp_path).publish_summary({"best": 1.0})
+    assert len([warning for warning in said if "Wandb" in str(warning.message)]) == 1
     assert (tmp_path / "wandb").is_file()
+    assert module.DATA not in os.environ
 
 
 class Refuses(BaseHTTPRequestHandler):
