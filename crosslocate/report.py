@@ -44,7 +44,7 @@ def report(given: argparse.Namespace) -> bool:
     """
     from crosslocate.console import say
     from crosslocate.sweeps.runs import FINISHED, find_runs
-    from crosslocate.sweeps.settings import find_factors
+    from crosslocate.sweeps.settings import find_differing
     from crosslocate.sweeps.table import make_table
     from crosslocate.sweeps.text import unfinished_table
 
@@ -54,7 +54,7 @@ def report(given: argparse.Namespace) -> bool:
     if not found.runs:
         raise DataError(f"there are no runs in {', '.join(map(str, given.folders))}")
     if not any(run.status == FINISHED for run in found.runs):
-        _print(unfinished_table(found.runs, find_factors(found.runs)))
+        _print(unfinished_table(found.runs, find_differing(found.runs)))
         raise DataError("no run has finished yet")
     table = make_table(found.runs, metric=given.metric, chosen_by=given.choose, rows=given.rows, columns=given.columns)
     for note in table.notes:

@@ -4,8 +4,8 @@ python scripts/rerun.py outputs/sweep/2026-01-31_12-00-00
 python scripts/rerun.py outputs/sweep/2026-01-31_12-00-00 hydra/launcher=local
 
 It is the command line of the sweep, from the directory in which it was given, with `hydra.sweep.dir` set to the folder.
-More overrides of Hydra's own settings, as the launcher, replace those of the command line; others would make other jobs
-of it, and are refused.
+More overrides of Hydra's own settings, as the launcher, replace those of the command line; another launcher takes the
+place of the old one with all its settings. Other overrides would make other jobs of it, and are refused.
 """
 
 import argparse
@@ -19,7 +19,9 @@ from crosslocate.console import say
 from crosslocate.errors import CrossLocateError, SweepError
 from crosslocate.runs.lock import is_running
 from crosslocate.runs.record import read_record
-from crosslocate.sweeps.record import read_sweep
+from crosslocate.sweeps.record import job_folder, read_sweep
+
+LAUNCHER = "hydra/launcher"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,19 +67,26 @@ def unfinished(folder: Path, sweep: dict[str, Any]) -> list[int]:
     Raises:
         SweepError: One of them runs now.
     """
-    numbers = [job["number"] for job in sweep["jobs"]]
-    for number in numbers:
-        if is_running(folder / str(number)):
+    places = {job["number"]: job_folder(folder, job) for job in sweep["jobs"]}
+    for number, place in places.items():
+        if is_running(place):
             raise SweepError(f"job {number} of {folder} runs now")
-    records = {number: read_record(folder / str(number)) for number in numbers}
+    records = {number: read_record(place) for number, place in places.items()}
     return [number for number, record in records.items() if record is None or record["status"] != "finished"]
 
 
 def command_line(arguments: Sequence[str], folder: Path, overrides: Sequence[str]) -> list[str]:
-    """Arguments of a sweep, to be given again in the same folder, with some settings of Hydra replaced."""
+    """Arguments of a sweep, to be given again in the same folder, with some settings of Hydra replaced.
+
+    With another launcher, all settings of the one before are left out: it need not have them.
+    """
     new = ["hydra.sweep.dir=" + quoted(str(folder)), *overrides]
     replaced = {_key(override) for override in new}
-    return [*(argument for argument in arguments if _key(argument) not in replaced), *new]
+    kept = [argument for argument in arguments if _key(argument) not in replaced]
+    launchers = [override for override in overrides if _key(override) == LAUNCHER]
+    if launchers and not set(launchers) & set(arguments):
+        kept = [argument for argument in kept if not _key(argument).startswith(f"{LAUNCHER.replace('/', '.')}.")]
+    return [*kept, *new]
 
 
 def quoted(text: str) -> str:

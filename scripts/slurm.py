@@ -27,7 +27,7 @@ from typing import Any
 from crosslocate.config.folders import unused_folder
 from crosslocate.errors import CrossLocateError
 from crosslocate.runs.record import read_record
-from crosslocate.sweeps.record import read_sweep
+from crosslocate.sweeps.record import job_folder, read_sweep
 
 LOG = "submit.log"
 HISTORY = "history.json"
@@ -47,7 +47,7 @@ class Job:
     """How a job of a sweep is.
 
     Args:
-        number: In the sweep; the name of its folder.
+        number: In the sweep.
         slurm: SLURM's name of it, as ``12_3``; None: not submitted.
         overrides: What makes it different from the others.
         state: ``pending``, ``running``, ``waiting to continue``, ``finished``, ``stopped``, ``failed``, ...
@@ -158,7 +158,7 @@ def status(folder: Path) -> list[Job]:
     everywhere = set.intersection(*(set(job["overrides"]) for job in sweep["jobs"])) if sweep["jobs"] else set()
     return [
         described(
-            folder / str(job["number"]),
+            job_folder(folder, job),
             job["number"],
             names.get(job["number"]),
             [o for o in job["overrides"] if o not in everywhere],

@@ -38,7 +38,8 @@ class CheckJobs(Callback):
             raise SystemExit(1) from None
 
 
-def _validate(cfg: Any) -> None:
+def validate_job(cfg: Any) -> None:
+    """Check the values of a training configuration, and the arguments of what it builds."""
     from crosslocate.config.rehearsal import rehearse
     from crosslocate.config.validate import validate_train
 
@@ -55,8 +56,9 @@ def _check(config: "DictConfig") -> None:
     from crosslocate.sweeps.jobs import expand, is_expandable
     from crosslocate.sweeps.loader import RememberingLoader
     from crosslocate.sweeps.record import record_sweep
-    from crosslocate.sweeps.rules import require_runnable
+    from crosslocate.sweeps.rules import require_launcher, require_runnable
 
+    require_launcher(config)
     if not is_expandable(config):
         say(f"{config.hydra.sweeper._target_} decides on its jobs as it goes: each is checked when it starts")
         return
@@ -64,7 +66,7 @@ def _check(config: "DictConfig") -> None:
     jobs = expand(config, hydra.config_loader)
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     try:
-        found = check_all(Checker(config, hydra.config_loader, _validate, folder), jobs)
+        found = check_all(Checker(config, hydra.config_loader, validate_job, folder), jobs)
         require_runnable(config, found)
         written: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         record_sweep(folder, written, found)

@@ -32,7 +32,8 @@ class Checked:
 
     Args:
         job: The job.
-        folder: Of its run.
+        folder: Of its run, absolute.
+        folder_key: The key that decides on the folder.
         problem: Why it cannot run; None: it can, and the rest is known.
         fingerprint: Of its configuration, as in the record of its run.
         content: Hash over every value of its configuration.
@@ -42,6 +43,7 @@ class Checked:
 
     job: Job
     folder: str = ""
+    folder_key: str = ""
     problem: str | None = None
     fingerprint: str = ""
     content: str = ""
@@ -67,6 +69,7 @@ class Checker:
 
     def __call__(self, job: Job) -> Checked:
         """Check one job."""
+        from hydra.core.hydra_config import HydraConfig
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
 
@@ -75,13 +78,15 @@ class Checker:
             package = packed(composed)
             with self._as_if_running(composed, job.number) as cfg:
                 self.validate(cfg)
-                folder = str(cfg.paths.run)
+                folder = Path(str(cfg.paths.run)).absolute()
+                given = Path(HydraConfig.get().runtime.output_dir)
         except (CrossLocateError, HydraException, OmegaConfBaseException) as error:
             return Checked(job, problem=said(error))
         trainer = cfg.trainer
         return Checked(
             job,
-            folder=folder,
+            folder=str(folder),
+            folder_key="hydra.sweep.subdir" if folder == given else "paths.run",
             fingerprint=config_fingerprint(cfg),
             content=hashlib.sha256(json.dumps(plain(cfg), sort_keys=True, default=str).encode()).hexdigest(),
             resources=(trainer.accelerator, trainer.devices, trainer.num_nodes),

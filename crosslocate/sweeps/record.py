@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,16 @@ def read_sweep(folder: str | Path) -> dict[str, Any] | None:
     return content
 
 
+def job_folder(folder: Path, job: Mapping[str, Any]) -> Path:
+    """Folder of a job's run.
+
+    Args:
+        folder: Folder of the sweep.
+        job: One of the jobs in its record.
+    """
+    return folder / job.get("folder", str(job["number"]))
+
+
 def record_sweep(folder: Path, overrides: Sequence[str], found: Sequence[Checked]) -> None:
     """Write the record of a sweep that is about to start, unless the same sweep is there already.
 
@@ -50,7 +60,7 @@ def record_sweep(folder: Path, overrides: Sequence[str], found: Sequence[Checked
         SweepError: The folder has another sweep, or the configuration of a job has changed since.
         UnwritableError: The file cannot be written.
     """
-    jobs = [{"number": c.job.number, "overrides": list(c.job.overrides), "fingerprint": c.fingerprint} for c in found]
+    jobs = [_entry(folder, checked) for checked in found]
     old = read_sweep(folder)
     if old is not None:
         _require_same(folder, old["jobs"], jobs, found)
@@ -70,12 +80,29 @@ def record_sweep(folder: Path, overrides: Sequence[str], found: Sequence[Checked
         raise UnwritableError(f"{folder / FILE} cannot be written: {error.strerror or error}") from error
 
 
+def _entry(folder: Path, checked: Checked) -> dict[str, Any]:
+    """What the record says of a job: its folder from that of the sweep, or absolute where it is elsewhere."""
+    place = Path(checked.folder)
+    return {
+        "number": checked.job.number,
+        "folder": str(place.relative_to(folder) if place.is_relative_to(folder) else place),
+        "overrides": list(checked.job.overrides),
+        "fingerprint": checked.fingerprint,
+    }
+
+
 def _require_same(folder: Path, old: list[dict[str, Any]], new: list[dict[str, Any]], found: Sequence[Checked]) -> None:
     if [job["overrides"] for job in old] != [job["overrides"] for job in new]:
         raise SweepError(
             f"hydra.sweep.dir={folder} is not allowed; allowed: a folder without another sweep. There is one of "
             f"{len(old)} jobs, the first of which is {' '.join(old[0]['overrides']) if old else 'missing'}"
         )
+    for before, job in zip(old, new, strict=True):
+        if job_folder(folder, before) != job_folder(folder, job):
+            raise SweepError(
+                f"hydra.sweep.dir={folder} is not allowed with another hydra.sweep.subdir or paths.run: its job "
+                f"{job['number']} is in {job_folder(folder, before)}, and would be in {job_folder(folder, job)}"
+            )
     known = [job["fingerprint"] for job in old]
     changed = [checked for checked, before in zip(found, known, strict=True) if checked.fingerprint != before]
     if changed:
@@ -107,6 +134,8 @@ def _job(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and isinstance(value.get("number"), int)
+        and isinstance(value.get("folder", ""), str)
+        and "\0" not in value.get("folder", "")
         and isinstance(value.get("fingerprint"), str)
         and _texts(value.get("overrides"))
     )

@@ -1,5 +1,7 @@
 """Rules that the jobs of a sweep keep together, once each of them could run alone."""
 
+import os
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +14,25 @@ if TYPE_CHECKING:
 
 ONE_ALLOCATION = "SlurmLauncher"
 """Class of launchers that ask for the same devices for every job."""
+COMMANDS = ("sbatch", "srun")
+"""Programs of SLURM that a submission needs."""
+
+
+def require_launcher(config: "DictConfig") -> None:
+    """Check that what starts the jobs of a sweep is on this machine.
+
+    Args:
+        config: Configuration of the sweep.
+
+    Raises:
+        SweepError: The jobs are for SLURM, and there is none.
+    """
+    missing = [name for name in COMMANDS if shutil.which(name) is None]
+    if missing and _is_for_slurm(config):
+        raise SweepError(
+            f"SLURM's commands are not here ({', '.join(missing)}): hydra/launcher=slurm is allowed on a machine of a "
+            "cluster; without one, hydra/launcher=local runs the jobs on this machine"
+        )
 
 
 def require_runnable(config: "DictConfig", found: Sequence[Checked]) -> None:
@@ -33,7 +54,7 @@ def require_runnable(config: "DictConfig", found: Sequence[Checked]) -> None:
 
 
 def _broken(config: "DictConfig", found: Sequence[Checked]) -> list[str]:
-    return [*_same_runs(found), *_other_resources(config, found)]
+    return [*_same_runs(found), *_same_folders(found), *_other_resources(config, found)]
 
 
 def _same_runs(found: Sequence[Checked]) -> Iterator[str]:
@@ -50,8 +71,24 @@ def _same_runs(found: Sequence[Checked]) -> Iterator[str]:
             yield f"jobs {numbers} are the same run: {why}"
 
 
+def _same_folders(found: Sequence[Checked]) -> Iterator[str]:
+    """Jobs that would write over each other."""
+    together: dict[str, list[Checked]] = defaultdict(list)
+    for checked in found:
+        together[os.path.realpath(checked.folder)].append(checked)
+    for folder, some in together.items():
+        if len(some) > 1:
+            numbers = ", ".join(str(checked.job.number) for checked in some)
+            keys = " and ".join(sorted({checked.folder_key for checked in some}))
+            yield f"jobs {numbers} have the same folder {folder}: {keys} is not allowed; allowed: a folder for each job"
+
+
+def _is_for_slurm(config: "DictConfig") -> bool:
+    return str(config.hydra.launcher.get("_target_")).endswith(f".{ONE_ALLOCATION}")
+
+
 def _other_resources(config: "DictConfig", found: Sequence[Checked]) -> Iterator[str]:
-    if not str(config.hydra.launcher.get("_target_")).endswith(f".{ONE_ALLOCATION}"):
+    if not _is_for_slurm(config):
         return
     trainer = config.trainer
     asked = (trainer.accelerator, trainer.devices, trainer.num_nodes)

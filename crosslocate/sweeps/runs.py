@@ -12,12 +12,12 @@ from crosslocate.runs.lock import is_running
 from crosslocate.runs.record import FILE as RECORD
 from crosslocate.runs.record import read_record
 from crosslocate.sweeps.record import FILE as SWEEP
-from crosslocate.sweeps.record import read_sweep
+from crosslocate.sweeps.record import job_folder, read_sweep
 
 RESULTS = "results.json"
 DEEPEST = 4
 """Levels of folders below one that is given in which runs are looked for."""
-FINISHED = "finished"
+FINISHED, NOT_STARTED = "finished", "not started"
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def find_runs(folders: Sequence[Path]) -> Found:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder")
-        for place in _run_folders(folder, damaged):
+        for place, overrides in _run_folders(folder, damaged):
             if place.resolve() in runs:
                 continue
             try:
-                runs[place.resolve()] = _read(place)
+                runs[place.resolve()] = _read(place, overrides)
             except CrossLocateError as error:
                 damaged.append(printable(str(error)))
     return Found(list(runs.values()), damaged)
@@ -86,40 +86,41 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
-def _run_folders(top: Path, damaged: list[str]) -> Iterator[Path]:
-    """Folders with a record of a run, and those that a sweep's record names; numbers in their order."""
+def _run_folders(top: Path, damaged: list[str]) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """Folders of a sweep's jobs, with the overrides that its record has of them, and others with a record of a run."""
     if (top / RECORD).is_file():
-        yield top
+        yield top, {}
         return
     for place, below, files in os.walk(top):
         below[:] = sorted((name for name in below if not name.startswith(".")), key=_by_number)
         here = Path(place)
-        found = {name for name in below if (here / name / RECORD).is_file()}
         if SWEEP in files:
-            found |= _announced_folders(here, damaged)
-        yield from (here / name for name in sorted(found, key=_by_number))
+            yield from _announced(here, damaged)
+        found = [name for name in below if (here / name / RECORD).is_file()]
+        yield from ((here / name, {}) for name in found)
         deep = len(here.relative_to(top).parts) >= DEEPEST
         below[:] = [] if deep else [name for name in below if name not in found]
 
 
-def _announced_folders(folder: Path, damaged: list[str]) -> set[str]:
-    """Names of the folders of a sweep's jobs, begun or not."""
+def _announced(folder: Path, damaged: list[str]) -> list[tuple[Path, Mapping[str, str]]]:
+    """Folders of a sweep's jobs, begun or not, with their overrides."""
     try:
         sweep = read_sweep(folder)
     except CrossLocateError as error:
         damaged.append(printable(str(error)))
-        return set()
-    return {str(job["number"]) for job in sweep["jobs"]} if sweep else set()
+        return []
+    return [(job_folder(folder, job), _pairs(job["overrides"])) for job in sweep["jobs"]] if sweep else []
 
 
 def _by_number(name: str) -> tuple[bool, int, str]:
     return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
 
 
-def _read(folder: Path) -> Run:
+def _read(folder: Path, announced: Mapping[str, str]) -> Run:
+    """A run from its folder; of one that has not begun, what the record of its sweep announced."""
     record = read_record(folder) if (folder / RECORD).is_file() else None
     if record is None:
-        return Run(folder, "not started", overrides=_announced(folder))
+        return Run(folder, NOT_STARTED, overrides=announced)
     status, reason = str(record["status"]), printable(str(record.get("reason") or ""))
     if status == "running" and not is_running(folder):
         status, reason = "killed", reason or "it ended without saying so"
@@ -138,13 +139,6 @@ def _read(folder: Path) -> Run:
         metrics=_metrics(folder / RESULTS) if status == FINISHED else {},
         began=str(sessions[-1].get("began", "")) if sessions else "",
     )
-
-
-def _announced(folder: Path) -> dict[str, str]:
-    """Overrides of a job that has not begun, from the record of its sweep."""
-    sweep = read_sweep(folder.parent)
-    jobs = sweep["jobs"] if sweep else []
-    return next((_pairs(job["overrides"]) for job in jobs if str(job["number"]) == folder.name), {})
 
 
 def _pairs(overrides: Sequence[Any]) -> dict[str, str]:

@@ -5,14 +5,18 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from crosslocate.errors import DataError
 from crosslocate.runs.fingerprint import IRRELEVANT, config_differences
-from crosslocate.sweeps.runs import FINISHED, Run, printable
+from crosslocate.sweeps.runs import FINISHED, NOT_STARTED, Run, printable
 
 SEED = "seed"
 UNKNOWN = "-"
+_NOTHING = object()
+_EXACT = 1e15
+"""Below it, every whole number is a float too."""
 _IRRELEVANT = frozenset(IRRELEVANT) - {"experiment", "debug"}
 """These two are groups whose options set other keys."""
 
@@ -63,25 +67,46 @@ class Setting:
 def find_factors(runs: Sequence[Run]) -> list[str]:
     """Keys of command lines in whose values runs differ, but for the seed and what cannot change results.
 
+    Runs that have not begun do not count, unless none has: of what they do not set themselves, nothing is known.
+
     Args:
         runs: The runs, finished or not.
     """
-    keys = list(dict.fromkeys(key for run in runs for key in run.overrides))
-    return [
-        key for key in keys if key != SEED and not _is_irrelevant(key) and len({value_of(r, key) for r in runs}) > 1
-    ]
+    begun = [run for run in runs if run.status != NOT_STARTED] or runs
+    return [key for key in _keys(begun) if len({value_of(run, key) for run in begun}) > 1]
+
+
+def find_differing(runs: Sequence[Run]) -> list[str]:
+    """Keys that tell runs apart in a list of them: factors, and those that set runs that have not begun apart.
+
+    Args:
+        runs: The runs, finished or not.
+    """
+    factors = find_factors(runs)
+    return [key for key in _keys(runs) if key in factors or len({value_of(run, key) for run in runs} - {UNKNOWN}) > 1]
 
 
 def value_of(run: Run, key: str) -> str:
-    """What a run had for a key: the option of a group, or a value, wherever it came from."""
+    """What a run had for a key: the option of a group, or a value, wherever it came from and however it was written."""
     if key in run.choices:
-        return printable(str(run.choices[key]))
-    if key in run.overrides:
-        return run.overrides[key]
+        return spelled(run.choices[key])
     node: Any = run.config
     for name in key.split("."):
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return UNKNOWN if node is None else printable(str(node))
+        node = node.get(name, _NOTHING) if isinstance(node, Mapping) else _NOTHING
+    if node is not _NOTHING:
+        return spelled(node)
+    return spelled(_parsed(key, run.overrides[key])) if key in run.overrides else UNKNOWN
+
+
+def spelled(value: Any) -> str:
+    """A value as YAML has it, in one line; equal numbers in one way: 0.001 for 1e-3, 2 for 2.0."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    if isinstance(value, float):
+        return repr(value)
+    return printable(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def latest_of_each(runs: Sequence[Run]) -> list[Run]:
@@ -144,6 +169,25 @@ def doubts(settings: Sequence[Setting]) -> list[str]:
     if len(data) > 1:
         sentences.append(f"the runs were measured on {len(data)} different data sets")
     return sentences
+
+
+def _keys(runs: Sequence[Run]) -> list[str]:
+    """Keys of command lines, but for the seed and what cannot change results."""
+    keys = dict.fromkeys(key for run in runs for key in run.overrides)
+    return [key for key in keys if key != SEED and not _is_irrelevant(key)]
+
+
+@cache
+def _parsed(key: str, text: str) -> Any:
+    """The value of an override, as Hydra reads it, with its references as they are; the text where it cannot."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(f"{key}={text}")
+    except (HydraException, RecursionError):
+        return text
+    return text if override.is_sweep_override() else override.value()
 
 
 def _is_irrelevant(key: str) -> bool:

@@ -10,6 +10,7 @@ from crosslocate.sweeps.settings import (
     Spread,
     best_of,
     doubts,
+    find_differing,
     find_factors,
     goodness,
     group,
@@ -32,6 +33,7 @@ class Table:
         rows: Key whose values are the rows; None: the table is a list of settings.
         columns: Key whose values are the columns; None: one column.
         unfinished: Runs without results.
+        differing: Keys that tell all runs apart, also those that have not begun.
         notes: What a reader should know, a sentence each.
     """
 
@@ -44,6 +46,7 @@ class Table:
     rows: str | None
     columns: str | None
     unfinished: list[Run]
+    differing: list[str]
     notes: list[str]
 
     def row_values(self) -> list[str]:
@@ -130,6 +133,7 @@ def make_table(
         rows,
         columns,
         [run for run in runs if run.status != FINISHED],
+        find_differing(runs),
         [*notes, *doubts(settings)],
     )
 

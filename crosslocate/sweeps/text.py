@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crosslocate.sweeps.runs import Run
-from crosslocate.sweeps.settings import Setting, Spread, find_factors, value_of
+from crosslocate.sweeps.runs import Run, printable
+from crosslocate.sweeps.settings import Setting, Spread, find_differing, value_of
 from crosslocate.sweeps.table import Table
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def ranking(table: Table) -> tuple[list[str], Rows]:
     return head, rows
 
 
-def unfinished(runs: Sequence[Run], factors: Sequence[str]) -> tuple[list[str], Rows]:
+def unfinished(runs: Sequence[Run], differing: Sequence[str]) -> tuple[list[str], Rows]:
     """Head and rows of runs without results: what they are, their state and why."""
-    keys = [*factors, *(["seed"] if any("seed" in run.overrides for run in runs) else [])]
+    keys = [*differing, *(["seed"] if any("seed" in run.overrides for run in runs) else [])]
     rows = [[_place(run), *(value_of(run, key) for key in keys), run.status, run.reason] for run in runs]
     return ["run", *keys, "state", "reason"], rows
 
@@ -85,13 +85,13 @@ def as_terminal(table: Table) -> "list[RichTable]":
     marks = [[setting is table.best] * len(head) for setting in table.settings]
     tables.append(_rich("All settings, the best first", head, rows, marks, caption=best))
     if table.unfinished:
-        tables.append(unfinished_table(table.unfinished, table.factors))
+        tables.append(unfinished_table(table.unfinished, table.differing))
     return tables
 
 
-def unfinished_table(runs: Sequence[Run], factors: Sequence[str]) -> "RichTable":
+def unfinished_table(runs: Sequence[Run], differing: Sequence[str]) -> "RichTable":
     """A table to print of runs without results."""
-    head, rows = unfinished(runs, factors)
+    head, rows = unfinished(runs, differing)
     return _rich(f"{len(runs)} runs without results", head, rows, [[False] * len(head) for _ in rows])
 
 
@@ -115,7 +115,7 @@ def as_markdown(table: Table, picture: str | None = None) -> str:
     marks = [[setting is table.best] * len(head) for setting in table.settings]
     parts += ["## All settings, the best first", _markdown(head, rows, marks)]
     if table.unfinished:
-        head, rows = unfinished(table.unfinished, table.factors)
+        head, rows = unfinished(table.unfinished, table.differing)
         parts += ["## Runs without results", _markdown(head, rows, [[False] * len(head) for _ in rows])]
     parts += [f"Note: {_escaped(note)}." for note in table.notes]
     return "\n\n".join(parts) + "\n"
@@ -137,13 +137,13 @@ def write_settings(table: Table, path: Path) -> None:
 
 def write_runs(runs: Sequence[Run], path: Path) -> None:
     """Write one row a run as CSV: where it is, its state, values of factors, and all metrics but chance."""
-    factors = find_factors(runs)
+    keys = find_differing(runs)
     metrics = sorted({name for run in runs for name in run.metrics if "chance" not in name})
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["folder", "status", "reason", "seed", *factors, *metrics])
+        writer.writerow(["folder", "status", "reason", "seed", *keys, *metrics])
         for run in runs:
-            values = [value_of(run, key) for key in factors]
+            values = [value_of(run, key) for key in keys]
             seed = "" if run.seed is None else run.seed
             writer.writerow(
                 [run.folder, run.status, run.reason, seed, *values, *(run.metrics.get(name, "") for name in metrics)]
@@ -171,7 +171,7 @@ def _best(table: Table) -> str:
 
 
 def _place(run: Run) -> str:
-    return f"{run.folder.parent.name}/{run.folder.name}"
+    return printable(f"{run.folder.parent.name}/{run.folder.name}")
 
 
 def _rich(title: str, head: Sequence[str], rows: Rows, marks: list[list[bool]], caption: str = "") -> "RichTable":

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 
 import pytest
@@ -78,7 +79,12 @@ def test_an_unknown_setting_of_a_launcher_is_refused():
         launcher("hydra/launcher=slurm", "hydra.launcher.partitoin=gpu")
 
 
-def test_jobs_that_need_different_resources_are_not_one_sweep(tmp_path):
+def test_jobs_that_need_different_resources_are_not_one_sweep(tmp_path, monkeypatch):
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name in ("sbatch", "srun"):
+        (commands / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
     arguments = ["-m", "hydra/launcher=slurm", *DATA, "trainer=ddp_cpu", "trainer.devices=2,3"]
     output = finish(start("train", *arguments, f"hydra.sweep.dir={tmp_path / 'sweep'}", cwd=tmp_path), 1)
     assert "error: " in output

@@ -37,8 +37,8 @@ def write_run(folder: Path, overrides: dict[str, object], value: float = 0.0, **
     return folder
 
 
-def write_sweep(folder: Path, jobs: list[dict[str, object]]) -> Path:
-    """The record of a sweep."""
+def write_sweep(folder: Path, jobs: list[dict[str, object]], places: list[str] | None = None) -> Path:
+    """The record of a sweep; ``places`` are the jobs' folders, by default named after their numbers and not noted."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [[f"{key}={value}" for key, value in job.items()] for job in jobs]
     content = {
@@ -46,5 +46,7 @@ def write_sweep(folder: Path, jobs: list[dict[str, object]]) -> Path:
         "overrides": [],
         "jobs": [{"number": n, "overrides": o, "fingerprint": repr(o)} for n, o in enumerate(lines)],
     }  # fmt: skip
+    for job, place in zip(content["jobs"], places or [], strict=False):
+        job["folder"] = place
     (folder / "sweep.json").write_text(json.dumps(content))
     return folder

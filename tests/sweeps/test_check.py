@@ -5,8 +5,7 @@ import json
 import pickle
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -14,29 +13,23 @@ from running import finish, start
 from synthetic import write_run
 
 from crosslocate.config.app import conf_dir
-from crosslocate.config.schema import register
-from crosslocate.config.validate import validate_train
 from crosslocate.runs.fingerprint import config_fingerprint
-from crosslocate.sweeps.callback import CheckJobs
+from crosslocate.sweeps.callback import CheckJobs, validate_job
 from crosslocate.sweeps.check import Checker
 from crosslocate.sweeps.jobs import expand
 from crosslocate.sweeps.loader import RememberingLoader
 from crosslocate.sweeps.record import read_sweep
-
-
-@pytest.fixture
-def hydra():
-    """Hydra as ``python -m crosslocate.train`` has it."""
-    register()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        yield GlobalHydra.instance().hydra
+from crosslocate.sweeps.rules import COMMANDS
 
 
 @pytest.fixture
 def check(hydra, tmp_path):
     """Check a command line as Hydra does before a sweep; gives the configuration of the sweep."""
 
+    loader = hydra.config_loader
+
     def run(*arguments, folder=tmp_path / "jobs"):
+        hydra.config_loader = loader  # a process checks one sweep
         command_line = [*arguments, f"hydra.sweep.dir={folder}", "hydra.mode=MULTIRUN"]
         config = hydra.compose_config("train", command_line, RunMode.MULTIRUN, with_log_configuration=False)
         CheckJobs().on_multirun_start(config, config_name="train")
@@ -93,6 +86,9 @@ REFUSED = [
     (["dataset.size=[24,32],[24],7"], [1, 2], ["dataset.size=[24]", "height"]),
     (["trainer.devices=1,2", "trainer=cpu"], [1], ["trainer.strategy", "trainer=ddp"]),
     (["evaluation.heading=15,270"], [1], ["evaluation.heading=270", "degrees"]),
+    (["pooling.learnable=3,true"], [0], ["pooling.learnable=3"]),
+    (["+loss.margins=1,2"], [0, 1], ["loss.margins=1", "loss.margins=2"]),
+    (["search.database_block=0,1024"], [0], ["search.database_block=0"]),
 ]
 
 
@@ -121,6 +117,62 @@ def test_values_that_change_no_result_may_be_swept(check, tmp_path):
     assert first["fingerprint"] == second["fingerprint"]
 
 
+SHARED = [
+    (["hydra.sweep.subdir=same"], "hydra.sweep.subdir"),
+    (["hydra.sweep.subdir=${hydra.job.num}/../same"], "hydra.sweep.subdir"),
+    (["paths.run=somewhere"], "paths.run"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "key"), SHARED, ids=[" ".join(arguments) for arguments, _ in SHARED])
+def test_jobs_that_share_a_folder_are_refused(refused, tmp_path, arguments, key):
+    output = refused("seed=0,1", *arguments)
+    assert "jobs 0, 1 have the same folder" in output
+    assert f"{key} is not allowed; allowed: a folder for each job" in output
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_the_folders_of_the_jobs_are_recorded(check, refused, tmp_path):
+    check("seed=0,1", "hydra.sweep.subdir=in/x${hydra.job.num}")
+    assert [job["folder"] for job in read_sweep(tmp_path / "jobs")["jobs"]] == ["in/x0", "in/x1"]
+    assert f"is in {tmp_path / 'jobs' / 'in' / 'x0'}, and would be in {tmp_path / 'jobs' / '0'}" in refused("seed=0,1")
+    check("seed=0,1", "paths.run=" + str(tmp_path / "else_${seed}"), folder=tmp_path / "other")
+    found = [job["folder"] for job in read_sweep(tmp_path / "other")["jobs"]]
+    assert found == [str(tmp_path / "else_0"), str(tmp_path / "else_1")]
+
+
+def test_a_sweep_recorded_without_folders_has_them_by_number(check, tmp_path):
+    check("seed=0,1")
+    path = tmp_path / "jobs" / "sweep.json"
+    content = json.loads(path.read_text())
+    for job in content["jobs"]:
+        del job["folder"]
+    path.write_text(json.dumps(content))
+    check("seed=0,1")
+
+
+@pytest.fixture
+def no_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """SLURM's commands, as a check looks for them."""
+    for name in COMMANDS:
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_slurm")
+def test_without_slurm_its_launcher_is_refused_in_one_line(refused, check):
+    [line] = refused("hydra/launcher=slurm", "trainer=cpu", "seed=0,1").splitlines()
+    assert line.startswith("error: SLURM's commands are not here (sbatch, srun)")
+    assert "hydra/launcher=local" in line
+    check("hydra/launcher=local", "trainer=cpu", "seed=0,1")
+
+
+@pytest.mark.usefixtures("slurm")
 def test_devices_cannot_be_swept_where_all_jobs_get_the_same(refused, check):
     output = refused("hydra/launcher=slurm", "trainer=ddp_cpu", "trainer.devices=2,4")
     assert "job 1 (trainer.devices=4): trainer.devices=4 is not allowed" in output or "trainer.devices=2" in output
@@ -202,7 +254,7 @@ def test_presets_say_how_they_are_run_and_that_works(preset, hydra, tmp_path):
     jobs = expand(config, hydra.config_loader)
     assert len(jobs) > 1
     for job in (jobs[0], jobs[-1]):
-        assert Checker(config, hydra.config_loader, validate_train, tmp_path)(job).problem is None
+        assert Checker(config, hydra.config_loader, validate_job, tmp_path)(job).problem is None
 
 
 def test_many_jobs_are_checked_in_several_processes_and_end_in_one_line_each(tmp_path):

@@ -16,7 +16,7 @@ from synthetic import write_run, write_sweep
 
 from crosslocate import report
 from crosslocate.sweeps.runs import find_runs
-from crosslocate.sweeps.settings import find_factors
+from crosslocate.sweeps.settings import find_factors, value_of
 from crosslocate.sweeps.table import make_table
 
 MODALITIES, BACKBONES = ("depth", "segments"), ("resnet18", "vgg16", "small")
@@ -253,6 +253,62 @@ def test_values_that_experiments_and_yaml_set_are_found_where_the_command_line_h
     write_run(tmp_path / "1", {}, 0.1, config={"optimizer": {"lr": 0.2}})
     table = make_table(find_runs([tmp_path]).runs)
     assert [setting.values for setting in table.settings] == [{"optimizer.lr": "0.1"}, {"optimizer.lr": "0.2"}]
+
+
+def test_one_value_in_several_spellings_is_one_setting(tmp_path):
+    spellings = {"0": {"optimizer.lr": "1e-3"}, "1": {"optimizer.lr": "0.001"}, "2": {}}
+    for seed, overrides in spellings.items():
+        config = {"seed": int(seed), "optimizer": {"lr": 0.001}}
+        write_run(tmp_path / seed, {**overrides, "seed": int(seed)}, 0.1, config=config)
+    write_run(tmp_path / "3", {"optimizer.lr": "2e-3"}, 0.1, config={"optimizer": {"lr": 0.002}})
+    table = make_table(find_runs([tmp_path]).runs, rows="optimizer.lr")
+    assert {setting.values["optimizer.lr"]: len(setting.runs) for setting in table.settings} == {"0.001": 3, "0.002": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("1e-3", 0.001), ("2", 2.0), ("True", True), ("null", None), ("[24,32]", [24, 32]), ("'a b'", "a b"),
+     ("{a:1}", {"a": 1}), ("${optimizer.lr}", "${optimizer.lr}")],
+)  # fmt: skip
+def test_a_run_that_has_not_begun_shows_its_values_as_the_others_do(tmp_path, written, value):
+    write_run(tmp_path / "0", {"x.y": written}, 0.1, config={"x": {"y": value}})
+    write_sweep(tmp_path, [{"x.y": written}] * 2)
+    begun, announced = find_runs([tmp_path]).runs
+    assert announced.status == "not started"
+    assert value_of(announced, "x.y") == value_of(begun, "x.y")
+
+
+def test_a_run_that_has_not_begun_makes_no_factor(tmp_path):
+    jobs = [{"optimizer.lr": 0.1, "seed": 0}, {"optimizer.lr": 0.1, "seed": 1}, {"seed": 2}]
+    for number, job in enumerate(jobs[:2]):
+        write_run(tmp_path / str(number), job, 0.1, config={"optimizer": {"lr": 0.1}, "seed": number})
+    write_sweep(tmp_path, jobs)
+    table = make_table(find_runs([tmp_path]).runs)
+    assert table.factors == []
+    assert [len(setting.runs) for setting in table.settings] == [2]
+    assert [run.folder.name for run in table.unfinished] == ["2"]
+
+
+def test_a_list_of_runs_says_what_those_are_that_have_not_begun(tmp_path, capsys):
+    jobs = [{"modality": "depth"}, {"modality": "segments"}]
+    write_run(tmp_path / "0", jobs[0], 0.1)
+    write_sweep(tmp_path, jobs)
+    run_report(tmp_path)
+    assert "segments" in capsys.readouterr().out
+    assert [row["modality"] for row in rows_of(tmp_path / "report" / "runs.csv")] == ["depth", "segments"]
+
+
+def test_jobs_are_found_in_the_folders_that_the_record_of_the_sweep_names(tmp_path):
+    jobs = [{"modality": "depth"}, {"modality": "segments"}, {"modality": "silhouettes"}]
+    sweep = write_sweep(tmp_path / "jobs", jobs, ["of/depth", str(tmp_path / "else"), "later"])
+    write_run(sweep / "of" / "depth", jobs[0], 0.1)
+    write_run(tmp_path / "else", jobs[1], 0.2)
+    found = [(run.folder, run.status, value_of(run, "modality")) for run in find_runs([sweep]).runs]
+    assert found == [
+        (sweep / "of" / "depth", "finished", "depth"),
+        (tmp_path / "else", "finished", "segments"),
+        (sweep / "later", "not started", "silhouettes"),
+    ]
 
 
 def test_keys_that_change_no_result_are_no_factors(tmp_path):
