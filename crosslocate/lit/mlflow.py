@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger
-from pytorch_lightning.loggers.logger import DummyLogger, rank_zero_experiment
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from crosslocate.config.ranks import is_first_process
 from crosslocate.errors import ConfigError
 from crosslocate.lit.guarded import Guarded, guarded
+from crosslocate.lit.idle import IdleLogger
 from crosslocate.lit.outcome import Outcome, keep_open
 from crosslocate.lit.provenance import choice_tags, provenance, record_of, sweep_name
 from crosslocate.lit.publish import Lines, Rows, as_markdown
@@ -22,7 +23,7 @@ from crosslocate.lit.run_id import known_run_id, note_run_id
 
 STATUSES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 """MLflow's words for how a run ended."""
-TRACKING = "MLFLOW_TRACKING_URI"
+TRACKING, RETRIES = "MLFLOW_TRACKING_URI", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 SQLITE = "sqlite:///"
 """Beginning of the address of a store in a file."""
 
@@ -50,7 +51,7 @@ class RunMlflowLogger(MLFlowLogger, Guarded):
 
     def _begin(self) -> Any:
         self._run_id = self._known()
-        with _kept_environment():
+        with _restored(TRACKING):  # MLflow writes its address there, where the next job would take it for the user's
             client = MLFlowLogger.experiment.fget(self)  # type: ignore[attr-defined]
         keep_open(self)
         note_run_id(self.id_file, str(self._run_id))
@@ -118,11 +119,14 @@ class RunMlflowLogger(MLFlowLogger, Guarded):
             self.experiment.log_artifact(self.run_id, str(file), "checkpoints")
 
     def close(self, outcome: Outcome) -> None:
-        """Note how the run ended, also where the logger was given up: the store may be back."""
+        """Note how the run ended; once, without waiting, where the logger was given up: the store may be back."""
         run_id = str(self._run_id)
-        self._mlflow_client.set_terminated(run_id, STATUSES[outcome.status])
-        if outcome.reason:
-            self._mlflow_client.set_tag(run_id, "reason", outcome.reason)
+        with _restored(RETRIES):
+            if self.silent:
+                os.environ[RETRIES] = "0"
+            self._mlflow_client.set_terminated(run_id, STATUSES[outcome.status])
+            if outcome.reason:
+                self._mlflow_client.set_tag(run_id, "reason", outcome.reason)
 
 
 def mlflow_logger(
@@ -155,7 +159,7 @@ def mlflow_logger(
         ConfigError: MLflow is not installed.
     """
     if not is_first_process():
-        return DummyLogger()
+        return IdleLogger()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is told to anybody unasked
     record = record_of(save_dir)
     where = os.environ.get(TRACKING) or tracking_uri
@@ -176,19 +180,19 @@ def mlflow_logger(
     except Exception as error:
         text = " ".join(str(error).split())
         rank_zero_warn(f"MLflow's store {where} cannot be opened, nothing is sent to it: {text}")
-        return DummyLogger()
+        return IdleLogger()
 
 
 @contextmanager
-def _kept_environment() -> Iterator[None]:
-    """Let MLflow not write its address into the environment, where the next job would take it for the user's."""
-    before = os.environ.get(TRACKING)
+def _restored(name: str) -> Iterator[None]:
+    """Give a variable of the environment back the value that it has now."""
+    before = os.environ.get(name)
     try:
         yield
     finally:
-        os.environ.pop(TRACKING, None)
+        os.environ.pop(name, None)
         if before is not None:
-            os.environ[TRACKING] = before
+            os.environ[name] = before
 
 
 def _local(where: str, artifacts: Path) -> str | None:

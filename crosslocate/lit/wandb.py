@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning.loggers import Logger, WandbLogger
-from pytorch_lightning.loggers.logger import DummyLogger, rank_zero_experiment
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from crosslocate.config.ranks import is_first_process
 from crosslocate.console import say
 from crosslocate.lit.guarded import Guarded, guarded
+from crosslocate.lit.idle import IdleLogger
 from crosslocate.lit.outcome import Outcome, finished_runs, keep_open
 from crosslocate.lit.provenance import choice_tags, provenance, record_of, sweep_name
 from crosslocate.lit.publish import Lines, Rows
@@ -198,7 +199,7 @@ def wandb_logger(
         options: Passed to ``wandb.init``: project, entity, name, job_type, notes, ...
     """
     if setting("mode") == "disabled":
-        return DummyLogger()
+        return IdleLogger()
     record = record_of(save_dir)
     return RunWandbLogger(
         save_dir,

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import wandb
+from running import call, overrides
 from wandb.sdk import wandb_setup
 from wandb_records import read_run, read_runs
 
+from crosslocate import train
 from crosslocate.errors import RunStopped
 from crosslocate.lit import wandb as module
 from crosslocate.lit import wandb_account as account
@@ -156,12 +158,17 @@ def test_behind_a_proxy_the_server_is_taken_for_granted(monkeypatch, variables, 
     assert account.reachable("https://wandb.test") == assumed
 
 
-@pytest.mark.parametrize("offline", [None, True])
-def test_a_wandb_that_is_switched_off_leaves_nothing(tmp_path, monkeypatch, offline):
+@pytest.mark.parametrize("offline", ["null", "true"])
+def test_a_wandb_that_is_switched_off_leaves_nothing(tiny_dataset, tmp_path, monkeypatch, offline):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    with finished_runs():
-        log_some(tmp_path / "run", offline=offline).publish_summary({"best": 1.0})
-    assert not (tmp_path / "run").exists()
+    folder = tmp_path / "run"
+    more = [
+        "logger=wandb", f"logger.wandb.offline={offline}", "name=run", "trainer.max_epochs=1", "untrained=false",
+        "test=false", f"paths.outputs={tmp_path}/out", f"paths.run={folder}",
+    ]  # fmt: skip
+    call(train.main, "train", overrides(tiny_dataset, tmp_path, *more))
+    assert (folder / "results.json").is_file()
+    assert not (folder / "wandb").exists()
 
 
 def job_that_raises(folder, error):
