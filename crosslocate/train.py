@@ -21,20 +21,23 @@ def main(cfg: "DictConfig") -> float:
     """One training run; returns the objective, measured with the best checkpoint."""
     from hydra.core.hydra_config import HydraConfig
 
+    from crosslocate.config.places import take_place
     from crosslocate.config.ranks import is_first_process
     from crosslocate.devices import take_free_gpus
+    from crosslocate.lit.signals import listening
     from crosslocate.runs.process import process_settings
     from crosslocate.threads import keep_freed_memory, limit_threads
 
     overrides = list(HydraConfig.get().overrides.task)
     process = process_settings(cfg, overrides)
+    with listening():
+        take_place(HydraConfig.get(), process.accelerator, process.devices)
     take_free_gpus(process.accelerator, process.devices)
     limit_threads(process.threads)
     keep_freed_memory()
 
     from crosslocate.console import say
     from crosslocate.lit.resume import starting
-    from crosslocate.lit.signals import listening
     from crosslocate.memory import explained_memory
     from crosslocate.runs.reproduction import require_reproduced
     from crosslocate.runs.session import recorded

@@ -28,6 +28,9 @@ class CheckJobs(Callback):
         """
         from hydra.errors import HydraException
 
+        from crosslocate.config.places import hand_on_gpus
+
+        hand_on_gpus()
         try:
             _check(config)
         except (CrossLocateError, HydraException) as error:
