@@ -1,7 +1,10 @@
-"""Which GPUs a run takes where a machine has more than it needs and nobody has said."""
+"""Which GPUs a run takes first where a machine has more than it needs and nobody has said."""
 
 import os
 import subprocess
+import sys
+
+from crosslocate.config.folders import shares_folder
 
 QUERY = ["nvidia-smi", "--query-gpu=index,memory.free", "--format=csv,noheader,nounits"]
 PATIENCE = 10.0
@@ -11,27 +14,36 @@ CHOSEN = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 
 
 def take_free_gpus(accelerator: str, devices: object) -> list[int] | None:
-    """Let this process, and those that it starts, see only the GPUs with the most free memory.
+    """Order the GPUs for this process, and those that it starts, so that the first ones have the most free memory.
 
-    Nothing happens where the choice is made already: by a scheduler or a person (`CHOSEN`), by a list of devices, or
-    because there are no more than are wanted. Must be called before CUDA is used.
+    A number of devices are the first ones then. All stay visible: another job of a sweep, in the same process, may want
+    more of them. Nothing happens where the choice is made already: by a scheduler or a person (`CHOSEN`), by a list of
+    devices, by another process of the run, or because there are no more than are wanted; nor where CUDA is in use,
+    which keeps the order that it found.
 
     Args:
         accelerator: ``trainer.accelerator``.
         devices: ``trainer.devices``.
 
     Returns:
-        The GPUs' numbers in the order of the bus, ascending, or None when nothing was chosen.
+        The GPUs' numbers in the order of the bus, the freest first, or None when nothing was chosen.
     """
     if accelerator not in ("auto", "gpu") or any(name in os.environ for name in CHOSEN):
+        return None
+    if "LOCAL_RANK" in os.environ or shares_folder() or _cuda_is_used():
         return None
     wanted = int(devices) if isinstance(devices, int | str) and str(devices).isdecimal() else 0
     free = free_memory() if wanted > 0 else {}
     if len(free) <= wanted:
         return None
-    numbers = sorted(sorted(free, key=lambda gpu: (-free[gpu], gpu))[:wanted])
+    numbers = sorted(free, key=lambda gpu: (-free[gpu], gpu))
     os.environ |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, numbers))}
     return numbers
+
+
+def _cuda_is_used() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
 
 
 def free_memory() -> dict[int, int]:

@@ -8,20 +8,19 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from crosslocate.config.ranks import is_first_process
+from crosslocate.config.ranks import PATIENCE, is_first_process
 from crosslocate.errors import RunStopped
 
 REQUEUING = (signal.SIGUSR1, signal.SIGUSR2)
 """Signals that a cluster sends when it takes a job's place away or when the job's time is over."""
-PATIENCE = 120.0
-"""Seconds for which other processes of a run wait for the first, which puts the job back into the queue."""
 
 
 def leave(stopped: RunStopped, folder: str = "") -> NoReturn:
     """End the process of a stopped run; to be called when everything is closed.
 
     A job that submitit started is handed on to submitit, and any other job of SLURM is put back into the queue with
-    ``scontrol``, where the signal was one of `REQUEUING`. All else, also what is cancelled, ends with the status of a
+    ``scontrol``, where the signal was one of `REQUEUING`, or another that SLURM sent because the job loses its place
+    (it takes a job that ends by itself in the time that is left to it for one that has failed). All else, also what is cancelled, ends with the status of a
     process that a signal ended, 128 + its number. Only the first process of a run does so; the others wait for it to
     end, so that none takes the first with it.
 
@@ -34,15 +33,34 @@ def leave(stopped: RunStopped, folder: str = "") -> NoReturn:
     """
     if not is_first_process():
         time.sleep(PATIENCE)
-    elif stopped.signal in REQUEUING:
-        handler = submitit_handler(stopped.signal)
-        if handler is not None:
-            handler(stopped.signal, None)
-        elif (job := slurm_job(os.environ)) is not None:
-            requeue(job)
+    else:
+        job = slurm_job(os.environ)
+        if stopped.signal in REQUEUING:
+            put_back(stopped.signal, job)
+        elif stopped.signal == signal.SIGTERM and job is not None and loses_its_place(job):
+            put_back(signal.SIGUSR2, job)
     if is_first_process() and folder:
         print(f"{stopped}; to go on: resume={folder}", file=sys.stderr)
     sys.exit(128 + stopped.signal)
+
+
+def put_back(signum: int, job: str | None) -> None:
+    """Put this job back into the queue, as submitit does at one of `REQUEUING` where it started the job."""
+    handler = submitit_handler(signum)
+    if handler is not None:
+        handler(signum, None)
+    elif job is not None:
+        requeue(job)
+
+
+def loses_its_place(job: str) -> bool:
+    """Whether SLURM is taking the place of a job away, and has left it some time; False for one that is cancelled."""
+    try:
+        said = subprocess.run(["scontrol", "show", "job", job], check=True, timeout=60, capture_output=True, text=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    facts = dict(word.split("=", 1) for word in said.stdout.split() if "=" in word)
+    return facts.get("JobState") == "RUNNING" and facts.get("PreemptTime", "None") != "None"
 
 
 def submitit_handler(signum: int) -> Any:

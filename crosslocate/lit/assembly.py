@@ -1,17 +1,20 @@
 """Builds the parts of a run out of its configuration."""
 
 import logging
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from crosslocate.config.build import build
+from crosslocate.config.ranks import end_with_job
 from crosslocate.data.datamodule import RetrievalDataModule
 from crosslocate.errors import ConfigError
 from crosslocate.lit.checkpoint import WholeFiles
@@ -75,15 +78,45 @@ def outline_network(cfg: DictConfig, datamodule: RetrievalDataModule) -> None:
 
 
 def require_devices(trainer: DictConfig) -> None:
-    """Check that there is a GPU where one is asked for; within the job, since the machine that submits may have none.
+    """Check that there is a GPU where one is asked for, and within SLURM a task for every process.
+
+    This is for the job to do, since the machine that submits may have none.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no GPU, or there are more or fewer tasks.
     """
     found = pl.accelerators.CUDAAccelerator.is_available() or pl.accelerators.MPSAccelerator.is_available()
     if trainer.accelerator == "gpu" and not found:
         hint = "On a machine with one, look at CUDA_VISIBLE_DEVICES and at how torch was installed"
         raise ConfigError("trainer.accelerator", "gpu", "cpu or auto, since torch finds no GPU here", hint)
+    with warnings.catch_warnings(action="ignore"):  # it warns where srun is there and not used
+        in_slurm = SLURMEnvironment.detect()
+    if in_slurm:
+        require_tasks(trainer.devices, trainer.num_nodes, os.environ)
+
+
+def require_tasks(devices: Any, nodes: int, environment: Mapping[str, str]) -> None:
+    """Check that SLURM has started a process for every device: Lightning would train with as many as there are.
+
+    Args:
+        devices: ``trainer.devices``; what is neither a number nor a list is left to Lightning.
+        nodes: ``trainer.num_nodes``.
+        environment: Variables of a process of a SLURM job.
+
+    Raises:
+        ConfigError: There are more or fewer, or they were not started with ``srun``.
+    """
+    tasks = int(environment["SLURM_NTASKS"])
+    wanted = tasks
+    if isinstance(devices, ListConfig | list):
+        wanted = len(devices) * nodes
+    elif str(devices).isdecimal():
+        wanted = int(devices) * nodes
+    if tasks != wanted:
+        hint = f"Start with srun --nodes={nodes} --ntasks-per-node={wanted // nodes}, or ask sbatch for as many"
+        raise ConfigError("trainer.devices", devices, f"as many as SLURM has tasks for the job, {tasks} in all", hint)
+    if tasks > 1 and "SLURM_STEP_ID" not in environment:
+        raise ConfigError("trainer.devices", devices, "1 without srun", "SLURM starts the processes: begin with srun")
 
 
 def build_mining(cfg: DictConfig) -> MiningCallback:
@@ -137,7 +170,9 @@ def _trainer(node: DictConfig, folder: str, **parts: Any) -> pl.Trainer:
     if node.precision == "32-true":
         torch.backends.cudnn.allow_tf32 = False  # else a GPU convolves with 10 bits of precision
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
-    warnings.filterwarnings("ignore", "The `srun` command is available on your system but is not used")
+    warnings.filterwarnings("ignore", r"It is recommended to use `self\.log\(.*sync_dist=True")  # all have the same
+    if "SLURM_JOB_ID" not in os.environ:  # on a node from which jobs are submitted
+        warnings.filterwarnings("ignore", "The `srun` command is available on your system but is not used")
     trainer: pl.Trainer = build(
         node,
         default_root_dir=folder,
@@ -148,6 +183,8 @@ def _trainer(node: DictConfig, folder: str, **parts: Any) -> pl.Trainer:
         **parts,
     )
     own_signals(trainer)
+    if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
+        end_with_job(launcher)
     return trainer
 
 
