@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from crosslocate.config.folders import can_go_on
 from crosslocate.config.settings import settings
 from crosslocate.errors import CrossLocateError
 
@@ -115,8 +116,15 @@ def explanation(error: BaseException, lack: str, config: Any) -> str:
     phase = DECODING if _WORKER.search(str(error)) or "DataLoader worker process" in str(error) else phase_of(error)
     said = str(error).strip().rsplit("\n", 1)[-1] if "Original Traceback" in str(error) else first_line(error)
     return (
-        f"{lack}, in: {phase.name}. What decides how much is needed: {', '.join(settings(config, phase.keys))} ({said})"
+        f"{lack}, in: {phase.name}. What decides how much is needed: {', '.join(settings(config, phase.keys))}"
+        f"{way_on(config)} ({said})"
     )
+
+
+def way_on(config: Any) -> str:
+    """How to go on, with other values, with a training that has a checkpoint; empty for all else."""
+    folder = config.paths.run if "resume" in config else None
+    return f". To go on from its last checkpoint: resume={folder} <key>=<value>" if folder and can_go_on(folder) else ""
 
 
 def phase_of(error: BaseException) -> Phase:

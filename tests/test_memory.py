@@ -48,6 +48,18 @@ def test_the_phase_and_its_settings_are_named(tiny_dataset, tmp_path, monkeypatc
     assert "allocate" in message  # what was said about it
 
 
+def test_a_training_that_has_a_checkpoint_is_told_how_to_go_on_with_other_values(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "_origin", exabytes)  # in the first validation, before which the state is saved
+    assert f". To go on from its last checkpoint: resume={tmp_path} <key>=<value> (" in explained(
+        tiny_dataset, tmp_path
+    )
+
+
+def test_what_cannot_go_on_is_told_nothing_of_it(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(RetrievalModule, "training_step", exabytes)
+    assert "resume=" not in explained(tiny_dataset, tmp_path)
+
+
 def explained(tiny_dataset, tmp_path, *more):
     arguments = overrides(
         tiny_dataset, tmp_path, f"paths.run={tmp_path}", "name=run", "untrained=false", "test=false",

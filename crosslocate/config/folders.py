@@ -9,6 +9,8 @@ CHECKPOINTS = "checkpoints"
 """Folder of a run's checkpoints in the folder of the run."""
 RESTARTS = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
 """Variables in which those who start processes count how often they have started this job before."""
+INTERACTIVE_STEP = str(0xFFFFFFFA)
+"""Number of the step that is the shell of ``salloc`` on clusters that open it on a node."""
 _taken: dict[str, str] = {}
 
 
@@ -55,7 +57,7 @@ def launch_name() -> str | None:
     """
     known = os.environ
     if _in_step():
-        return f"slurm_{known['SLURM_JOB_ID']}_{known['SLURM_STEP_ID']}"
+        return _step()
     if "TORCHELASTIC_RUN_ID" not in known:
         return None
     if known["WORLD_SIZE"] == known.get("LOCAL_WORLD_SIZE"):
@@ -69,8 +71,19 @@ def launch_name() -> str | None:
 
 
 def _in_step() -> bool:
+    """Whether this is one of several processes that ``srun`` started."""
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS") or 1
-    return int(tasks) > 1 and "SLURM_STEP_ID" in os.environ and "SLURM_JOB_ID" in os.environ
+    return int(tasks) > 1 and _step() is not None
+
+
+def _step() -> str | None:
+    """Name of the step of a SLURM job that this process is of; None for no step, and for a shell to type into."""
+    job, step = (os.environ.get(name) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    if not job or not step or step == INTERACTIVE_STEP:
+        return None
+    if "SLURM_PTY_PORT" in os.environ and os.isatty(0):  # jobs that are submitted there inherit the variable
+        return None
+    return f"slurm_{job}_{step}"
 
 
 def _began(process: int) -> float:
@@ -105,9 +118,16 @@ def resumed_folder(resume: str) -> Path | None:
 
 
 def run_folder(resume: str | None, fresh: str) -> str:
-    """Folder of a run: that of the run that is resumed, else an unused one; nothing is written where none is found."""
+    """Folder of a run: that of the run that is resumed, else an unused one; nothing is written where none is found.
+
+    A run that is a step of a SLURM job has one that is named after it: it finds it again when SLURM puts the job back
+    into its queue.
+    """
     folder = resumed_folder(resume) if resume else None
-    return unused_folder(fresh) if folder is None else str(folder)
+    if folder is not None:
+        return str(folder)
+    step = _step()
+    return unused_folder(fresh) if step is None else str(Path(fresh).with_name(step))
 
 
 def run_record(resume: str | None) -> str:
@@ -115,12 +135,17 @@ def run_record(resume: str | None) -> str:
     return ".hydra_resumed" if resume else ".hydra"
 
 
+def restarted() -> bool:
+    """Whether somebody, SLURM from its queue or torchrun after a failure, has started this job before."""
+    return any(int(os.environ.get(count) or 0) > 0 for count in RESTARTS)
+
+
 def may_continue() -> bool:
     """Whether this job may find an earlier start of itself: one of a sweep, or one that was put back into a queue."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    if any(int(os.environ.get(count) or 0) > 0 for count in RESTARTS):
+    if restarted():
         return True
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 

@@ -35,7 +35,8 @@ class EpochMeans(pl.Callback):
         """Log what had no batch after the resume: it was a validation that the run went on with."""
         if self._epoch == trainer.current_epoch:
             for name, (total, count) in self._earlier.items():
-                pl_module.log(name.rpartition(".")[2], total / count, sync_dist=True)
+                mean = (total / count).to(pl_module.device)  # where the processes can reduce it
+                pl_module.log(name.rpartition(".")[2], mean, sync_dist=True)
         self._earlier = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

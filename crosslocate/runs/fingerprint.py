@@ -15,6 +15,7 @@ IRRELEVANT = (
     "callbacks.hit_maps",
     "callbacks.last",
     "callbacks.learning_rate",
+    "callbacks.not_finite.names",
     "callbacks.pictures",
     "callbacks.signals",
     "callbacks.stop",
@@ -34,6 +35,8 @@ IRRELEVANT = (
     "trainer.log_every_n_steps",
 )
 """Keys, with all below them, that cannot change what a run finds: where it writes, what it shows, how fast it reads."""
+IRRELEVANT_TO = {"crosslocate.retrieval.search.ExactSearcher": ("database_block", "query_block")}
+"""The same by what is built: settings of one option that another may have, too, and be changed by."""
 ABSENT = "(absent)"
 """Stands for a value that one of two configurations does not have."""
 
@@ -109,9 +112,10 @@ def weights_fingerprint(state: Mapping[str, Any]) -> str:
 
 
 def _leaves(node: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    irrelevant = IRRELEVANT_TO.get(str(node.get("_target_")), ())
     for name, value in node.items():
         key = f"{above}{name}"
-        if key in IRRELEVANT:
+        if key in IRRELEVANT or name in irrelevant:
             continue
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{key}.")

@@ -10,17 +10,21 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from crosslocate.config.folders import restarted
 from crosslocate.console import say
 from crosslocate.errors import ConfigError
 
 FILE = "run.lock"
 PATIENCE = 1.0
 """Seconds to try for: somebody who asks `is_running` holds the lock for an instant."""
+LEASE = 300.0
+"""Seconds to try for in a job that was started again: of a machine that failed, a network file system keeps the locks
+for minutes."""
 _TAKEN = (errno.EACCES, errno.EAGAIN)
 _held: set[Path] = set()
 
@@ -67,13 +71,12 @@ def is_running(folder: str | Path) -> bool:
 
 
 def require_free(folder: str | Path) -> None:
-    """Refuse a folder in which a process is at work.
+    """Refuse a folder in which a process is at work, and stays.
 
     Raises:
         ConfigError: Names the process.
     """
-    if is_running(folder):
-        raise _refused(_file(folder))
+    _await(lambda: not is_running(folder), _file(folder))
 
 
 def holder(folder: str | Path) -> dict[str, Any]:
@@ -93,26 +96,44 @@ def _this_process() -> dict[str, Any]:
 
 
 def _take(descriptor: int, path: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while True:
+    def taken() -> bool:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
         except OSError as error:
-            if error.errno not in _TAKEN:
-                say(f"{path}: this file system has no locks ({error.strerror}): take care that one process trains here")
-                return
-        if time.monotonic() >= end:
+            if error.errno in _TAKEN:
+                return False
+            say(f"{path}: this file system has no locks ({error.strerror}): take care that one process trains here")
+        return True
+
+    _await(taken, path)
+
+
+def _await(free: Callable[[], bool], path: Path) -> None:
+    """Wait until a lock is free, for `PATIENCE`; in a job that was started again, for `LEASE`, which is said.
+
+    Raises:
+        ConfigError: It is still held; names the process.
+    """
+    begin = time.monotonic()
+    patience, told = LEASE if restarted() else PATIENCE, False
+    while not free():
+        waited = time.monotonic() - begin
+        if waited >= patience:
             raise _refused(path)
-        time.sleep(0.05)
+        if waited >= PATIENCE and not told:
+            say(f"{path} is held by {_who(path)}; if its machine failed, that ends by itself: waiting {patience:.0f} s")
+            told = True
+        time.sleep(0.05 if waited < PATIENCE else 1.0)
 
 
 def _refused(path: Path) -> ConfigError:
-    who = holder(path.parent)
-    process = f"process {who.get('pid', '?')} on {who.get('host', '?')}"
-    return ConfigError(
-        "paths.run", str(path.parent), "a folder in which no other process trains", f"There is {process}"
-    )
+    allowed = "a folder in which no other process trains"
+    return ConfigError("paths.run", str(path.parent), allowed, f"There is {_who(path)}")
+
+
+def _who(path: Path) -> str:
+    known = holder(path.parent)
+    return f"process {known.get('pid', '?')} on {known.get('host', '?')}"
 
 
 def _file(folder: str | Path) -> Path:

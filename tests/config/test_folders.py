@@ -90,6 +90,44 @@ def test_processes_of_a_slurm_step_share_a_folder_that_outlives_a_requeue(tmp_pa
     assert folders.unused_folder(str(tmp_path / "11-00-00")) == str(tmp_path / "11-00-00")
 
 
+def test_a_training_of_one_process_that_srun_started_finds_its_folder_after_a_requeue(tmp_path, monkeypatch):
+    step = {"SLURM_JOB_ID": "12", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1"}
+    for name, value in step.items():
+        monkeypatch.setenv(name, value)
+
+    def composed(*more):
+        another_process()
+        register()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose("train", overrides=[f"paths.outputs={tmp_path}", *more], return_hydra_config=True).hydra
+
+    assert composed().run.dir == str(tmp_path / "train" / "slurm_12_0")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert composed().run.dir == str(tmp_path / "train" / "slurm_12_0")
+    assert "slurm" not in composed().sweep.dir
+    run = with_checkpoints(tmp_path / "run")
+    assert composed(f"resume={run}").run.dir == str(run)
+
+
+@pytest.mark.parametrize("shell", [{"SLURM_STEP_ID": "4294967290"}, {"SLURM_STEP_ID": "0", "SLURM_PTY_PORT": "4"}, {}])
+def test_every_command_of_a_shell_in_an_allocation_has_a_folder_of_its_own(tmp_path, monkeypatch, shell):
+    for name, value in {"SLURM_JOB_ID": "12", "SLURM_NTASKS": "1", **shell}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 0)
+    found = []
+    for _ in range(2):
+        found.append(folders.run_folder(None, str(tmp_path / "10-00-00")))
+        another_process()
+    assert found == [str(tmp_path / "10-00-00"), str(tmp_path / "10-00-00_2")]
+
+
+def test_a_job_that_was_submitted_in_such_a_shell_is_none(tmp_path, monkeypatch):
+    for name, value in {"SLURM_JOB_ID": "12", "SLURM_STEP_ID": "0", "SLURM_PTY_PORT": "4"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: False)
+    assert folders.run_folder(None, str(tmp_path / "10-00-00")) == str(tmp_path / "slurm_12_0")
+
+
 def test_processes_of_several_machines_need_a_name(tmp_path, monkeypatch):
     for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}.items():
         monkeypatch.setenv(name, value)

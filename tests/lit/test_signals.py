@@ -78,10 +78,12 @@ def test_a_process_that_reads_images_outlives_signals_to_the_whole_job():
 
 @pytest.fixture
 def scontrol(tmp_path, monkeypatch):
-    """A stand-in for SLURM's command, that writes down what it is called with; its exit status is in ``status``."""
+    """A stand-in for SLURM's command, that notes its calls; what it says, and its status, are in ``said``, ``status``."""
     (tmp_path / "status").write_text("0")
     script = tmp_path / "scontrol"
-    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nread code < {tmp_path}/status\nexit $code\n')
+    (tmp_path / "said").touch()
+    answer = f"cat {tmp_path}/said\nread code < {tmp_path}/status\nexit $code\n"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n{answer}')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
@@ -113,11 +115,29 @@ def test_a_job_of_an_array_goes_back_as_that(scontrol, monkeypatch):
     assert calls(scontrol) == ["requeue 40_3"]
 
 
+def job_state(state, preempted):
+    """What ``scontrol show job`` says of a job."""
+    return f"JobState={state} Reason=None\n   PreemptEligibleTime=2026-01-31T12:00:00 PreemptTime={preempted}\n"
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_that_is_cancelled_does_not(scontrol, signum, capsys):
+    (scontrol / "said").write_text(job_state("COMPLETING", "2026-01-31T12:01:00"))
     assert left(signum, "interrupted", "/some/run") == 128 + signum
-    assert calls(scontrol) == []
+    assert "requeue 42" not in calls(scontrol)
     assert "the run was interrupted; to go on: resume=/some/run" in capsys.readouterr().err
+
+
+def test_a_job_that_is_ended_does_not(scontrol):
+    (scontrol / "said").write_text(job_state("RUNNING", "None"))
+    assert left(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert calls(scontrol) == ["show job 42"]
+
+
+def test_a_job_that_is_ended_because_it_loses_its_place_goes_back(scontrol):
+    (scontrol / "said").write_text(job_state("RUNNING", "2026-01-31T12:01:00"))
+    assert left(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert calls(scontrol) == ["show job 42", "requeue 42"]
 
 
 def test_that_a_job_cannot_go_back_is_said(scontrol, capsys):

@@ -15,6 +15,7 @@ from crosslocate.data.catalog import read_catalog
 from crosslocate.runs.fingerprint import (
     ABSENT,
     IRRELEVANT,
+    IRRELEVANT_TO,
     config_differences,
     config_fingerprint,
     data_fingerprint,
@@ -52,9 +53,12 @@ def with_value(content, path, value):
     return changed
 
 
-def is_irrelevant(path):
+def is_irrelevant(path, content):
     key = ".".join(path)
-    return any(key == other or key.startswith(f"{other}.") for other in IRRELEVANT)
+    for name in path[:-1]:
+        content = content[name]
+    to_its_target = path[-1] in IRRELEVANT_TO.get(content.get("_target_"), ())
+    return to_its_target or any(key == other or key.startswith(f"{other}.") for other in IRRELEVANT)
 
 
 def test_every_value_counts_unless_it_is_irrelevant(config):
@@ -63,11 +67,21 @@ def test_every_value_counts_unless_it_is_irrelevant(config):
     kinds = set()
     for path in leaves(content):
         other = with_value(content, path, "something else")
-        expected = set() if is_irrelevant(path) else {".".join(path)}
+        irrelevant = is_irrelevant(path, content)
+        expected = set() if irrelevant else {".".join(path)}
+        if path == ("search", "_target_"):
+            expected |= {"search.database_block", "search.query_block"}  # which may count with another search
         assert set(config_differences(content, other)) == expected
-        assert (config_fingerprint(other) == before) == is_irrelevant(path), path
-        kinds.add(is_irrelevant(path))
+        assert (config_fingerprint(other) == before) == irrelevant, path
+        kinds.add(irrelevant)
     assert kinds == {True, False}
+
+
+def test_blocks_count_where_a_search_rounds_by_them(config):
+    exact = composed("search.query_block=7", "search.database_block=9")
+    assert config_fingerprint(exact) == config_fingerprint(config)
+    rounded = composed("search=faiss")
+    assert config_fingerprint(composed("search=faiss", "search.database_block=9")) != config_fingerprint(rounded)
 
 
 def test_every_irrelevant_key_is_one_of_the_configuration():

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
+from threading import Timer
 
 import pytest
 
@@ -27,7 +29,7 @@ def holder(tmp_path):
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
-    process.communicate()
+    process.wait()
 
 
 def test_a_second_process_is_refused_and_told_who_is_there(holder, tmp_path):
@@ -47,6 +49,31 @@ def test_a_killed_process_leaves_no_lock(holder, tmp_path):
     holder.wait()
     assert not lock.is_running(tmp_path)
     with lock.held(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("use", [lock.held, lambda folder: nullcontext(lock.require_free(folder))])
+def test_a_job_that_was_started_again_waits_for_the_lock_of_a_machine_that_failed(
+    holder, tmp_path, monkeypatch, capsys, use
+):
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    with pytest.raises(ConfigError, match=f"process {holder.pid} on"), use(tmp_path):
+        pass
+    assert "waiting" not in capsys.readouterr().err
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    Timer(0.5, holder.stdin.close).start()
+    with use(tmp_path):
+        assert holder.wait() == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"process {holder.pid} on" in said
+    assert "waiting 300 s" in said
+
+
+def test_it_does_not_wait_for_ever(holder, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    monkeypatch.setattr(lock, "LEASE", 0.2)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    with pytest.raises(ConfigError, match=f"process {holder.pid} on"), lock.held(tmp_path):
         pass
 
 
