@@ -19,7 +19,7 @@ def leave(stopped: RunStopped, folder: str = "") -> NoReturn:
     """End the process of a stopped run; to be called when everything is closed.
 
     A job that submitit started is handed on to submitit, and any other job of SLURM is put back into the queue with
-    ``scontrol``, where the signal was one of `REQUEUING`, or is another by which SLURM takes the job's place away: a job
+    ``scontrol``, where the signal was one of `REQUEUING`, or another by which SLURM takes the job's place away: a job
     that ends in the time that it has left then, SLURM takes for one that failed. All else, also what is cancelled, ends
     with the status of a process that a signal ended, 128 + its number. Only the first process of a run does so; the
     others wait for it to end, so that none takes the first with it.

@@ -78,7 +78,7 @@ def test_a_process_that_reads_images_outlives_signals_to_the_whole_job():
 
 @pytest.fixture
 def scontrol(tmp_path, monkeypatch):
-    """A stand-in for SLURM's command, that notes its calls; what it says, and its status, are in ``said``, ``status``."""
+    """A stand-in for SLURM's command, that notes its calls; what it says and its status are in ``said``, ``status``."""
     (tmp_path / "status").write_text("0")
     script = tmp_path / "scontrol"
     (tmp_path / "said").touch()
