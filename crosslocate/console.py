@@ -23,8 +23,8 @@ def console() -> "Console":
 
 
 def say(message: str) -> None:
-    """Print one message for a person; square brackets are taken literally."""
-    console().print(message, markup=False)
+    """Print one message for a person: square brackets are taken literally, lines stay whole, so paths can be copied."""
+    console().print(message, markup=False, soft_wrap=True)
 
 
 def track(
