@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from crosslocate.errors import SweepError
+from crosslocate.errors import ConfigError, SweepError
 from crosslocate.sweeps.check import Checked
 
 if TYPE_CHECKING:
@@ -19,14 +19,18 @@ COMMANDS = ("sbatch", "srun")
 
 
 def require_launcher(config: "DictConfig") -> None:
-    """Check that what starts the jobs of a sweep is on this machine.
+    """Check that what starts the jobs of a sweep is on this machine, and knows what to ask for.
 
     Args:
         config: Configuration of the sweep.
 
     Raises:
+        ConfigError: How many devices a job takes is to be found out by the job, or they are numbered.
         SweepError: The jobs are for SLURM, and there is none.
     """
+    devices = config.trainer.devices
+    if _is_for_slurm(config) and not (str(devices).isdecimal() and int(devices) > 0):
+        raise ConfigError("trainer.devices", devices, "a number of at least 1, since SLURM is asked for as many tasks")
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing and _is_for_slurm(config):
         raise SweepError(

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -11,12 +12,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
-from running import finish, start
+from running import call, finish, overrides, start
 
+from crosslocate import train
 from crosslocate.config.app import conf_dir
 from crosslocate.config.resources import gpus
 from crosslocate.config.schema import register
-from crosslocate.errors import CrossLocateError
+from crosslocate.errors import ConfigError, CrossLocateError
+from crosslocate.lit.assembly import require_tasks
 
 DATA = ["dataset=custom", "dataset.root=/data"]
 
@@ -90,6 +93,55 @@ def test_jobs_that_need_different_resources_are_not_one_sweep(tmp_path, monkeypa
     assert "error: " in output
     assert "trainer.devices" in output
     assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize("devices", ["auto", "-1", "[0,1]"])
+def test_slurm_must_know_how_many_devices_a_job_takes(tmp_path, devices):
+    arguments = ["-m", "hydra/launcher=slurm", *DATA, f"trainer.devices={devices}", f"hydra.sweep.dir={tmp_path}/jobs"]
+    output = finish(start("train", *arguments, cwd=tmp_path), 1)
+    assert re.search(rf"error: trainer\.devices=.*{devices.strip('[]')[:1]}.* allowed: a number of at least 1", output)
+    assert "Traceback" not in output
+    assert not (tmp_path / "jobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "variables"),
+    [
+        (1, 1, {"SLURM_NTASKS": "1"}),
+        (2, 2, {"SLURM_NTASKS": "4", "SLURM_STEP_ID": "0"}),
+        ([0, 3], 1, {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}),
+        ("auto", 1, {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}),
+    ],
+)
+def test_a_task_for_every_process_is_enough(devices, nodes, variables):
+    require_tasks(devices, nodes, variables)
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "variables", "said"),
+    [
+        (2, 1, {"SLURM_NTASKS": "1"}, r"devices=2 .* 1 in all.*srun --nodes=1 --ntasks-per-node=2"),
+        (
+            2,
+            2,
+            {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"},
+            r"devices=2 .* 2 in all.*srun --nodes=2 --ntasks-per-node=2",
+        ),
+        (1, 1, {"SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, r"devices=1 .* 8 in all"),
+        ([0, 1], 1, {"SLURM_NTASKS": "1"}, r"devices=\[0, 1\] .* 1 in all"),
+        (2, 1, {"SLURM_NTASKS": "2"}, "devices=2 .* begin with srun"),
+    ],
+)
+def test_lightning_does_not_train_with_fewer_processes_than_were_wanted(devices, nodes, variables, said):
+    with pytest.raises(ConfigError, match=said):
+        require_tasks(devices, nodes, variables)
+
+
+def test_a_job_looks_at_its_tasks_before_it_looks_at_its_data(tmp_path, monkeypatch):
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "12", "SLURM_JOB_NAME": "job"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=2"):
+        call(train.main, "train", overrides(tmp_path / "missing", tmp_path, "trainer=ddp_cpu", f"paths.run={tmp_path}"))
 
 
 @pytest.fixture(scope="module")
