@@ -4,6 +4,7 @@ python -m crosslocate.train modality=depth backbone=resnet50
 python -m crosslocate.train -m modality=depth,segments,silhouettes pooling=mac,gem
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crosslocate.config.app import entry_point
@@ -44,13 +45,14 @@ def main(cfg: "DictConfig") -> float:
 
     with listening():
         start = starting(cfg, overrides)
-        if start.earlier.objective is not None:
-            say(f"{start.cfg.paths.run} is finished: {cfg.evaluation.objective} {start.earlier.objective:.3f}")
-            return start.earlier.objective
-        with recorded(start) as session, explained_memory(start.cfg):
-            objective = train(start, session)
+        objective = start.earlier.objective
+        if objective is None:
+            with recorded(start) as session, explained_memory(start.cfg):
+                objective = train(start, session)
+        else:
+            say(f"{start.cfg.paths.run} is finished: {start.cfg.evaluation.objective} {objective:.3f}")
     if start.cfg.reproduce is not None and is_first_process():
-        require_reproduced(start.cfg.reproduce, session.folder)
+        require_reproduced(start.cfg.reproduce, Path(start.cfg.paths.run))
     return objective
 
 

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import distributed
 
 from crosslocate.errors import UnwritableError
 from crosslocate.mining.loader import RoundLoader
@@ -60,7 +61,7 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, path: str, every_n_steps: int) -> None:
         self.path, self.every_n_steps = Path(path), every_n_steps
         self._saved: tuple[int, str] = (-1, "")  # step and place
-        self._random: dict[str, torch.Tensor] = {}
+        self._random: list[dict[str, torch.Tensor]] = []
         self._trainer: pl.Trainer | None = None
         self._place = ""  # at which the state is being saved
         self._row: dict[str, Any] = {}
@@ -74,7 +75,9 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw and log on as before, and do not save again what a run goes on from before a validation."""
-        set_random_state(self._random)
+        if self._random:
+            as_many = len(self._random) == trainer.world_size
+            set_random_state(self._random[trainer.global_rank if as_many else 0])
         for logger in trainer.loggers if self._row else ():
             logger.log_metrics(self._row["metrics"], self._row["step"])
         if trainer.fit_loop.epoch_loop.val_loop.restarted_mid_evaluation:
@@ -108,14 +111,15 @@ class LastCheckpoint(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         """State of the generators that layers such as dropout draw from, and what of the last step is not logged yet.
 
-        Lightning logs a step after its end, and what is saved at its end would otherwise be resumed after that.
+        Every process has generators of its own, and Lightning asks all of them when it saves. It logs a step after its
+        end, and what is saved at its end would otherwise be resumed after that.
         """
         row = {} if self._trainer is None or self._place != "batch" else unlogged_row(self._trainer)
-        return {"random": random_state(), "row": row}
+        return {"random": random_states(), "row": row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Draw and log on as a checkpoint's run would have, once training begins."""
-        self._random, self._row = dict(state_dict["random"]), dict(state_dict["row"])
+        self._random, self._row = list(state_dict["random"]), dict(state_dict["row"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the finished epoch; one that ``max_steps`` cut short was saved at its last batch, to be gone on with."""
@@ -160,6 +164,16 @@ def random_state() -> dict[str, torch.Tensor]:
     return {"cpu": torch.get_rng_state(), **gpu}
 
 
+def random_states() -> list[dict[str, torch.Tensor]]:
+    """The `random_state` of every process of a run, in their order; all of them have to ask."""
+    own = random_state()
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [own]
+    told: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(told, {place: state.numpy() for place, state in own.items()})
+    return [{place: torch.from_numpy(state) for place, state in states.items()} for states in told]
+
+
 def set_random_state(state: dict[str, torch.Tensor]) -> None:
     """Continue from a `random_state`; what it does not have, or what this machine does not, stays as it is."""
     if "cpu" in state:
@@ -179,6 +193,20 @@ def keep_previous(last: Path) -> None:
     except OSError:  # a file system without hard links
         shutil.copyfile(last, draft)
     draft.replace(last.with_name(PREVIOUS))
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a checkpoint so that the copy is there as a whole or not at all.
+
+    Raises:
+        UnwritableError: The disk is full, or the folder cannot be written.
+    """
+    draft = target.with_name(target.name + DRAFT)
+    with _told(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, draft)
+        draft.replace(target)
+        sync_folder(target.parent)
 
 
 def sync_folder(folder: Path) -> None:

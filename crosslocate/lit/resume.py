@@ -1,6 +1,6 @@
 """How a training starts: anew, from its last checkpoint, or as the repetition of another run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +9,11 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
-from crosslocate.config.folders import CHECKPOINTS, resumed_folder
+from crosslocate.config.folders import CHECKPOINTS, has_checkpoint, may_continue, resumed_folder
+from crosslocate.config.ranks import is_first_process
 from crosslocate.config.validate import validate_train
 from crosslocate.errors import CheckpointError, ConfigError
-from crosslocate.lit.checkpoint import LAST
+from crosslocate.lit.checkpoint import LAST, copy_whole
 from crosslocate.lit.restore import checkpoint_file, described_by, last_checkpoint, saved_config
 from crosslocate.runs.continuation import Earlier, Start, find_earlier, require_as_submitted
 from crosslocate.runs.job import sweep_of_this_job
@@ -34,13 +35,23 @@ def starting(cfg: DictConfig, overrides: Sequence[str]) -> Start:
         CheckpointError: ``cfg.resume`` names no readable checkpoint, or one whose configuration is not of this version
             or calls foreign code; or the record of the run is damaged.
         ConfigError: An override that is not a value of the saved configuration, or a folder in which the job was begun
-            with another configuration.
+            with another configuration, or in which another run has left checkpoints.
     """
     if cfg.reproduce is not None:
         return _repeated(cfg, overrides)
     if cfg.resume is not None:
         return _resumed(cfg, overrides)
     require_as_submitted(cfg, sweep_of_this_job())
+    return _continued(cfg, overrides)
+
+
+def _continued(cfg: DictConfig, overrides: Sequence[str]) -> Start:
+    """A job that may be continued goes on from what it left in its own folder; any other begins.
+
+    Args:
+        cfg: What to train with.
+        overrides: The command line.
+    """
     folder = Path(cfg.paths.run)
     start = Start(cfg, earlier=find_earlier(cfg, folder), overrides=tuple(overrides))
     if start.earlier.objective is not None or not start.earlier.trained:
@@ -72,24 +83,46 @@ def _resumed(cfg: DictConfig, overrides: Sequence[str]) -> Start:
         validate_train(config)
     home = resumed_folder(str(file))
     record = read_record(home) if home is not None else None
-    same = home is not None and home.resolve() == Path(config.paths.run).resolve()
-    earlier = Earlier({**record, "fitted": False}, None, True) if same and record else Earlier(None, None, True)
+    own: Mapping[str, Any] | None = record
+    if home is None or home.resolve() != Path(config.paths.run).resolve():
+        begun = _begun_elsewhere(config, overrides)
+        if begun.earlier.objective is not None or begun.checkpoint is not None:
+            return begun
+        own = begun.earlier.record
+    earlier = Earlier({**own, "fitted": False} if own else None, None, True)
     return Start(config, file, content["global_step"], earlier, tuple(overrides), (record or {}).get("data", {}))
 
 
+def _begun_elsewhere(config: DictConfig, overrides: Sequence[str]) -> Start:
+    """What there is of a run that goes on from the checkpoint of another run in a folder of its own.
+
+    Raises:
+        ConfigError: It may not be continued, and there are checkpoints in its folder.
+    """
+    folder = config.paths.run
+    if is_first_process() and not may_continue() and has_checkpoint(folder):
+        raise ConfigError("paths.run", folder, "a folder without the checkpoints of another run than resume names")
+    return _continued(config, overrides)
+
+
 def _repeated(cfg: DictConfig, overrides: Sequence[str]) -> Start:
-    """A run is repeated with the configuration in its record, on the paths of this machine."""
+    """A run is repeated with the configuration in its record, on the paths of this machine.
+
+    A repetition that may be continued goes on from what it has left in its folder.
+    """
     record = original_record(cfg, overrides)
     with described_by(Path(cfg.reproduce)):
         config = recorded_config(record, cfg, overrides)
         validate_train(config)
-    return Start(config, overrides=tuple(overrides))
+    return _continued(config, overrides)
 
 
 def callbacks_of(start: Start, folder: Path) -> list[pl.Callback]:
     """Callbacks that a run needs because of how it starts."""
-    going_on: list[pl.Callback] = [Moved(folder)] if start.checkpoint is not None else []
-    return [*going_on, AlreadyFitted()] if start.earlier.fitted else going_on
+    if start.checkpoint is None:
+        return []
+    moved = Moved(start.checkpoint.absolute().parent, folder / CHECKPOINTS)
+    return [moved, AlreadyFitted()] if start.earlier.fitted else [moved]
 
 
 @contextmanager
@@ -103,24 +136,41 @@ def built_for(start: Start) -> Iterator[None]:
 
 
 class Moved(pl.Callback):
-    """Lets a run whose folder was moved find its best checkpoint, and know its score, where the folder is now.
+    """Lets a run whose folder was moved, or that goes on in another one, have its best checkpoint there, and its score.
 
     Args:
-        folder: Of the run.
+        source: Folder of the checkpoint that the run goes on from.
+        checkpoints: Folder of the run's checkpoints from now on.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.checkpoints = str((folder / CHECKPOINTS).resolve())
+    def __init__(self, source: Path, checkpoints: Path) -> None:
+        self.source, self.checkpoints = source.resolve(), checkpoints.resolve()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Change the paths in what a checkpoint callback has kept, before it looks at them."""
+        """Change the paths in what a checkpoint callback has kept, before it looks at them, and copy its best.
+
+        Raises:
+            CheckpointError: The best checkpoint is missing: the run could not be evaluated at its end.
+        """
         for state in checkpoint["callbacks"].values():
-            old = state.get("dirpath")
-            if old not in (None, self.checkpoints):
+            if (old := state.get("dirpath")) is None:
+                continue
+            best = state.get("best_model_path") or ""
+            if trainer.state.fn == "fit" and best.startswith(old):  # else it is the best one that is being read
+                self._fetch(Path(best).name, trainer)
+            if old != str(self.checkpoints):
                 for name, value in state.items():
-                    state[name] = _moved(value, old, self.checkpoints)
+                    state[name] = _moved(value, old, str(self.checkpoints))
+
+    def _fetch(self, name: str, trainer: pl.Trainer) -> None:
+        """Copy a checkpoint of the run that this one goes on from, if it is not of this folder."""
+        found = self.source / name
+        if not found.is_file():
+            raise CheckpointError(f"{found}, the best checkpoint of the run so far, is missing: bring it back")
+        if self.source != self.checkpoints and trainer.is_global_zero:
+            copy_whole(found, self.checkpoints / name)
 
 
 def _moved(value: Any, old: str, new: str) -> Any:

@@ -1,12 +1,37 @@
 """One small training that all tests of records start from; copy its folder to change it."""
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from running import call, overrides
 
 from crosslocate import train
+from crosslocate.lit.module import RetrievalModule
+
+
+@contextmanager
+def failing(step: int) -> Iterator[None]:
+    """Within, a training fails when it has ``step`` steps behind it, and that is expected."""
+    original = RetrievalModule.training_step
+
+    def training_step(self, *arguments):
+        if self.global_step == step:
+            raise RuntimeError("the roof leaks")
+        return original(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RetrievalModule, "training_step", training_step)
+        with pytest.raises(RuntimeError, match="the roof leaks"):
+            yield
+
+
+@pytest.fixture(scope="session")
+def failing_at() -> Callable[[int], AbstractContextManager[None]]:
+    """`failing`."""
+    return failing
 
 
 @pytest.fixture(scope="session")

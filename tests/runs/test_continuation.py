@@ -96,23 +96,10 @@ def test_training_that_was_stopped_early_is_not_gone_on_with(run_job, tmp_path, 
     assert read_record(folder)["sessions"][1]["to_step"] == 6
 
 
-def fail_at(step, monkeypatch):
-    original = RetrievalModule.training_step
-
-    def training_step(self, *arguments):
-        if self.global_step == step:
-            raise RuntimeError("the roof leaks")
-        return original(self, *arguments)
-
-    monkeypatch.setattr(RetrievalModule, "training_step", training_step)
-
-
-def test_a_failed_job_goes_on_in_its_folder_to_the_same_weights(run_job, finished_job, tmp_path):
+def test_a_failed_job_goes_on_in_its_folder_to_the_same_weights(run_job, finished_job, failing_at, tmp_path):
     folder = tmp_path / "sweep" / "0"
-    with pytest.MonkeyPatch.context() as patch:
-        fail_at(9, patch)
-        with pytest.raises(RuntimeError, match="the roof leaks"):
-            run_job(folder)
+    with failing_at(9):
+        run_job(folder)
     record = read_record(folder)
     assert (record["status"], record["reason"]) == ("failed", "RuntimeError: the roof leaks")
     assert run_job(folder) == read_record(finished_job)["objective"]["value"]
@@ -144,12 +131,10 @@ def test_a_moved_run_keeps_its_best_checkpoint_from_worse_epochs(job, tmp_path):
     assert (job / "checkpoints" / "best.ckpt").read_bytes() == before
 
 
-def test_a_job_without_a_checkpoint_begins_again(run_job, finished_job, tmp_path):
+def test_a_job_without_a_checkpoint_begins_again(run_job, finished_job, failing_at, tmp_path):
     folder = tmp_path / "sweep" / "0"
-    with pytest.MonkeyPatch.context() as patch:
-        fail_at(0, patch)
-        with pytest.raises(RuntimeError, match="the roof leaks"):
-            run_job(folder)
+    with failing_at(0):
+        run_job(folder)
     shutil.rmtree(folder / "checkpoints")
     run_job(folder)
     record = read_record(folder)

@@ -59,6 +59,20 @@ def test_another_seed_is_told_with_the_figures_it_changed(job, tmp_path):
     assert read_record(tmp_path / "again")["status"] == "finished"
 
 
+def test_a_repetition_that_was_cut_short_goes_on_when_its_job_is_started_again(finished_job, failing_at, tmp_path):
+    again = tmp_path / "sweep" / "0"
+    sweep = ["hydra.mode=MULTIRUN", "hydra.job.num=0", f"hydra.sweep.dir={again.parent}"]
+    with failing_at(9):
+        reproduce(finished_job, again, *sweep)
+    objective = reproduce(finished_job, again, *sweep)
+    assert [(s["from_step"], s["to_step"]) for s in read_record(again)["sessions"]] == [(0, 9), (9, 12)]
+    assert json.loads((again / "reproduction.json").read_text())["equal"]
+    (again / "reproduction.json").unlink()
+    assert reproduce(finished_job, again, *sweep) == objective
+    assert len(read_record(again)["sessions"]) == 2
+    assert (again / "reproduction.json").exists()
+
+
 def test_one_figure_that_differs_is_found(finished_job, job):
     require_reproduced(finished_job, job)
     results = json.loads((job / "results.json").read_text())

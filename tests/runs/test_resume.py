@@ -69,6 +69,79 @@ def test_an_override_of_a_resume_is_checked_like_any_other(resume, job, override
     assert len(read_record(job)["sessions"]) == 1
 
 
+def with_best_score(folder, score):
+    """Let the best epoch of a run so far have another score."""
+    path = folder / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    (best,) = (state for state in content["callbacks"].values() if "best_model_score" in state)
+    for kept in (best["best_k_models"], best):
+        kept.update({name: torch.tensor(score) for name in kept if "score" in name or "/" in name})
+    best["kth_value"] = torch.tensor(score)
+    torch.save(content, path)
+
+
+@pytest.fixture
+def fork(tmp_path, job):
+    """Goes on from the run ``job`` in the folder of another job of a sweep, in this process."""
+    folder = tmp_path / "other" / "3"
+    sweep = ["hydra.mode=MULTIRUN", "hydra.job.num=3", f"hydra.sweep.dir={folder.parent}", f"paths.run={folder}"]
+
+    def go_on():
+        more = [f"paths.cache={tmp_path}", "name=x", "callbacks.last.every_n_steps=1", "trainer.max_epochs=3"]
+        return call(train.main, "train", [f"resume={job}", *sweep, *more])
+
+    return folder, go_on
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_job_of_a_sweep_that_resumes_a_run_elsewhere_goes_on_with_its_own_progress(resume, job, fork, failing_at):
+    folder, go_on = fork
+    with_best_score(job, 2.0)
+    before = files(job)
+    with failing_at(15):
+        go_on()
+    objective = go_on()
+    record = read_record(folder)
+    assert record["status"] == "finished"
+    assert [(s["from_step"], s["to_step"]) for s in record["sessions"]] == [(12, 15), (15, 18)]
+    own, original = (place / "checkpoints" / "best.ckpt" for place in (folder, job))
+    assert own.read_bytes() == original.read_bytes()
+    assert files(job) == before
+    assert go_on() == objective
+    assert len(read_record(folder)["sessions"]) == 2
+    assert resume(job, "trainer.max_epochs=3") == objective
+    assert read_record(job)["weights"] == record["weights"]
+
+
+def test_a_better_epoch_elsewhere_leaves_the_best_of_the_run_alone(job, fork):
+    folder, go_on = fork
+    with_best_score(job, -1.0)
+    before = files(job)
+    go_on()
+    assert files(job) == before
+    assert torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 18
+
+
+def test_a_missing_best_checkpoint_is_missed_before_training(job, fork):
+    folder, go_on = fork
+    best = job / "checkpoints" / "best.ckpt"
+    best.unlink()
+    with pytest.raises(CheckpointError, match=f"{best}, the best checkpoint of the run so far, is missing"):
+        go_on()
+    assert read_record(folder)["sessions"][0]["to_step"] == 0
+
+
+def test_a_resume_does_not_write_over_a_third_run(job, finished_job, tmp_path):
+    before = files(job)
+    places = [f"paths.run={job}", f"paths.cache={tmp_path}", "name=x"]
+    with pytest.raises(ConfigError, match=r"paths\.run=.*without the checkpoints of another run"):
+        call(train.main, "train", [f"resume={finished_job}", *places])
+    assert files(job) == before
+
+
 def composed(resume):
     """What `process_settings` looks at in a composed configuration."""
     trainer = SimpleNamespace(accelerator="auto", devices=1)
