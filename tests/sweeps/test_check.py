@@ -257,6 +257,16 @@ def test_presets_say_how_they_are_run_and_that_works(preset, hydra, tmp_path):
         assert Checker(config, hydra.config_loader, validate_job, tmp_path)(job).problem is None
 
 
+def test_the_margin_of_mining_follows_that_of_the_loss_where_one_says_so(hydra):
+    arguments = ["sweep=margin", "mining.margin=${loss.margin}"]
+    config = hydra.compose_config("train", arguments, RunMode.MULTIRUN, with_log_configuration=False)
+    jobs = [hydra.config_loader.load_sweep_config(config, [*j.overrides]) for j in expand(config, hydra.config_loader)]
+    margins = [0.05, 0.1, 0.2, 0.4]
+    assert [job.loss.margin for job in jobs] == margins
+    assert [job.mining.miner.margin for job in jobs] == margins
+    assert [job.mining.strategy.margin for job in jobs] == margins
+
+
 def test_many_jobs_are_checked_in_several_processes_and_end_in_one_line_each(tmp_path):
     arguments = ["seed=range(-1,11)", "experiment=demo", "modality=depth,deep", f"paths.outputs={tmp_path}"]
     output = finish(start("train", "-m", *arguments, cwd=tmp_path), 1)
