@@ -32,10 +32,10 @@ typecheck: $(STAMP) ## Check types only
 	$(BIN)/mypy
 
 test: $(STAMP) ## Run the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not slow"
 
 test-full: $(STAMP) ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 demo: $(STAMP) ## Build the sample, train, evaluate, and localize a photo
 	$(BIN)/python scripts/demo.py --threads $(THREADS)

@@ -7,6 +7,17 @@ from tiny_scenes import HEIGHT, WIDTH, build_dataset
 
 from crosslocate.data.datamodule import RetrievalDataModule
 
+LONG = (
+    "test_platform_matrix", "test_readme", "test_cluster", "test_presets", "test_sweep", "test_tune",
+    "test_stop_processes", "test_several_devices",
+)  # fmt: skip
+"""Modules of minutes. They begin first, so that no worker is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long modules first; all else stays in its order."""
+    items.sort(key=lambda item: item.module.__name__ not in LONG)
+
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory) -> Path:
