@@ -56,7 +56,8 @@ def test_equal_to_brute_force_on_close_descriptors_with_both_stages(spread, dtyp
     np.testing.assert_array_equal(found.rows, rows)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-7)
     if dtype == np.float32:
-        assert not caplog.records, "descriptors that differ are told apart without the slow search"
+        own = [record for record in caplog.records if record.name.startswith("crosslocate")]
+        assert not own, "descriptors that differ are told apart without the slow search"
 
 
 def test_collapsed_descriptors_are_ranked_by_row_with_a_warning(caplog):
