@@ -43,6 +43,8 @@ def small(command: str, tiny: Path) -> list[str]:
     program, flag, module, *own = shlex.split(command)
     assert (program, flag) == ("python", "-m")
     name = module.removeprefix("crosslocate.")
+    if "-m" in own:
+        own = two_jobs(own)
     if any(a.startswith("experiment=crosslocate/") for a in own):
         own += SMALL_REFERENCE
     elif name == "train" and not any(a.startswith(("--", "resume=")) for a in own):
@@ -66,6 +68,13 @@ def small(command: str, tiny: Path) -> list[str]:
         own += ["trainer=cpu", "trainer.enable_progress_bar=false"]
         own = [f"catalog={tiny}" if a.startswith("catalog=") else a for a in own]
     return [name, *own]
+
+
+def two_jobs(overrides: list[str]) -> list[str]:
+    """A sweep's overrides with two values of the first list, and one of every other."""
+    lists = [k for k, override in enumerate(overrides) if "," in override]
+    kept = {k: 2 if k == lists[0] else 1 for k in lists}
+    return [",".join(o.split(",")[: kept[k]]) if k in kept else o for k, o in enumerate(overrides)]
 
 
 def quoted(override: str) -> str:
