@@ -5,30 +5,25 @@ larger distance, whatever its heading. A *neutral* is neither. Relations are kep
 positives, and everything that is not a negative. All thresholds are inclusive; distances are those of a
 `PlaceDistance`, geodesics by default.
 
-Method: consecutive database rows at one position (the headings of a place) form a site. A KD-tree over the sites'
-points in the space of the distance gives candidates within a ball, with straight distances that bound the true one from
-both sides; the distance itself is computed only where those bounds leave open which side of a threshold a pair is on.
-Blocks of queries are as large as a bound on their candidates allows.
+Candidates come from `SiteSearch`, block by block; memory is that of the result and of one block.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from crosslocate.data.distance import GEODESIC, Coordinates, PlaceDistance, Posed
+from crosslocate.data.distance import GEODESIC, PlaceDistance, Posed
+from crosslocate.data.sites import SiteSearch
 from crosslocate.errors import ConfigError
 from crosslocate.geo import heading_difference
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
-_BLOCK = 1 << 16
-"""Candidate pairs of query and site looked at together; bounds memory: 100 bytes for each, 30 for each view of them."""
+_SMALLEST, _LARGEST = 1 << 16, 1 << 24
+"""Views in a piece of a list that is still growing. Large pieces leave the process as soon as they are freed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +120,14 @@ def relate(
         if positive_heading is None
         else np.broadcast_to(np.radians(positive_heading), len(queries))
     )
-    search = _SiteSearch(queries, database, model)
+    search = SiteSearch(queries, database, model)
     positives, nonnegatives = _Rows(len(queries)), _Rows(len(queries))
     for pairs in search.pairs(negative_distance):
-        near = search.within(pairs, positive_distance)
-        query, view = search.views(near)
-        fits = heading_difference(queries.yaw[query], database.yaw[view]) <= limits[query]
-        positives.add(query[fits], view[fits])
-        nonnegatives.add(*search.views(search.within(pairs, negative_distance)))
+        for query, view in search.views(search.within(pairs, positive_distance)):
+            fits = heading_difference(queries.yaw[query], database.yaw[view]) <= limits[query]
+            positives.add(query[fits], view[fits])
+        for query, view in search.views(search.within(pairs, negative_distance)):
+            nonnegatives.add(query, view)
     return Relations(positives.compressed(), nonnegatives.compressed())
 
 
@@ -144,13 +139,13 @@ def views_within(
     model: PlaceDistance = GEODESIC,
 ) -> Csr:
     """Views within a distance (metres) of every query and, if given, within a heading difference (degrees)."""
-    search, rows = _SiteSearch(queries, database, model), _Rows(len(queries))
+    search, rows = SiteSearch(queries, database, model), _Rows(len(queries))
     for pairs in search.pairs(distance):
-        query, view = search.views(search.within(pairs, distance))
-        if heading is not None:
-            fits = heading_difference(queries.yaw[query], database.yaw[view]) <= np.radians(heading)
-            query, view = query[fits], view[fits]
-        rows.add(query, view)
+        for query, view in search.views(search.within(pairs, distance)):
+            if heading is not None:
+                fits = heading_difference(queries.yaw[query], database.yaw[view]) <= np.radians(heading)
+                query, view = query[fits], view[fits]
+            rows.add(query, view)
     return rows.compressed()
 
 
@@ -160,7 +155,7 @@ def views_near_queries(queries: Posed, database: Posed, distance: float, model: 
     Every site looks up its nearest query; only where the distance to that one leaves the threshold open are the
     others looked at. Memory grows with queries + views, whatever the distance.
     """
-    search = _SiteSearch(queries, database, model)
+    search = SiteSearch(queries, database, model)
     if not len(queries) or not len(database):
         return np.empty(0, np.int64)
     straight, _ = cKDTree(search.query_points).query(search.site_points)
@@ -169,7 +164,7 @@ def views_near_queries(queries: Posed, database: Posed, distance: float, model: 
     unsure = np.flatnonzero(~near & (low <= distance))
     for pairs in search.pairs(distance, unsure):
         near[search.within(pairs, distance).site] = True
-    return np.flatnonzero(np.repeat(near, search.sizes))
+    return search.sites.rows_of(near)
 
 
 def farther_than(
@@ -201,75 +196,32 @@ def farther_than(
     return far
 
 
-class _Pairs(NamedTuple):
-    """Candidate pairs of query and site, sorted by query, then by site; arrays of one length."""
-
-    query: Ints
-    site: Ints
-    straight: Floats
-
-
-class _SiteSearch:
-    """Looks up sites near queries, in the space of a distance."""
-
-    def __init__(self, queries: Posed, database: Posed, model: PlaceDistance) -> None:
-        self.model = model
-        self.queries, views = model.coordinates(queries), model.coordinates(database)
-        self.starts, self.sizes = _sites(views)
-        self.sites: Coordinates = (views[0][self.starts], views[1][self.starts])
-        self.query_points, self.site_points = model.points(self.queries), model.points(self.sites)
-
-    def pairs(self, distance: float, sites: Ints | None = None) -> Iterator[_Pairs]:
-        """All pairs that may lie within a distance, in blocks of queries; of all sites, or of some, ascending."""
-        chosen = np.arange(len(self.starts)) if sites is None else sites
-        if not len(chosen) or not len(self.query_points):
-            return
-        reach, tree = self.model.reach(distance), cKDTree(self.site_points[chosen])
-        counts = np.asarray(tree.query_ball_point(self.query_points, reach, return_length=True), np.int64)
-        for first, last in _blocks(counts, _BLOCK):
-            found = cKDTree(self.query_points[first:last]).sparse_distance_matrix(tree, reach, output_type="ndarray")
-            order = np.argsort(found["i"] * np.int64(len(chosen)) + found["j"])
-            yield _Pairs(found["i"][order] + first, chosen[found["j"][order]], found["v"][order])
-
-    def within(self, pairs: _Pairs, distance: float) -> _Pairs:
-        """Those of the pairs that lie within a distance."""
-        keep = self.model.within(pairs.straight, distance, self.queries, pairs.query, self.sites, pairs.site)
-        return _Pairs(pairs.query[keep], pairs.site[keep], pairs.straight[keep])
-
-    def views(self, pairs: _Pairs) -> tuple[Ints, Ints]:
-        """Query and database row of every view of the pairs' sites."""
-        counts = self.sizes[pairs.site]
-        shift = self.starts[pairs.site] - (np.cumsum(counts) - counts)
-        return np.repeat(pairs.query, counts), np.arange(counts.sum()) + np.repeat(shift, counts)
-
-
 class _Rows:
-    """Collects lists of views by query, out of pairs that come sorted."""
+    """Collects lists of views by query, out of pairs that come sorted, in pieces that are given back one by one."""
 
     def __init__(self, queries: int) -> None:
         self.counts = np.zeros(queries, np.int64)
-        self.blocks: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+        self.pieces: list[NDArray[np.int32]] = []
+        self.free = 0
+        """Places left at the end of the last piece."""
 
     def add(self, query: Ints, view: Ints) -> None:
         self.counts += np.bincount(query, minlength=len(self.counts))
-        self.blocks.append(view.astype(np.int32))
+        while len(view):
+            if not self.free:
+                self.free = min(_LARGEST, max(_SMALLEST, sum(map(len, self.pieces))))
+                self.pieces.append(np.empty(self.free, np.int32))
+            part, view = view[: self.free], view[self.free :]
+            start = len(self.pieces[-1]) - self.free
+            self.pieces[-1][start : start + len(part)] = part
+            self.free -= len(part)
 
     def compressed(self) -> Csr:
-        return Csr(np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)]), np.concatenate(self.blocks))
-
-
-def _sites(views: Coordinates) -> tuple[Ints, Ints]:
-    """First row and length of every run of rows at one position, each int64 [sites]."""
-    changed = (np.diff(views[0]) != 0) | (np.diff(views[1]) != 0)
-    starts = np.concatenate([np.zeros(min(len(views[0]), 1), np.int64), np.flatnonzero(changed) + 1])
-    return starts, np.diff(starts, append=len(views[0]))
-
-
-def _blocks(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:
-    """First and last + 1 of runs whose counts sum up to at most ``limit``, or that are single."""
-    ends, first = np.cumsum(counts), 0
-    while first < len(counts):
-        before = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, before + limit, side="right")))
-        yield first, last
-        first = last
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
+        indices, filled = np.empty(int(indptr[-1]), np.int32), 0
+        self.pieces.reverse()
+        while self.pieces:
+            part = self.pieces.pop()[: len(indices) - filled]
+            indices[filled : filled + len(part)] = part
+            filled += len(part)
+        return Csr(indptr, indices)

@@ -90,7 +90,7 @@ def test_scattered_places_of_one_position_in_several_runs(tmp_path):
 def test_blocks_of_queries_join_seamlessly(tmp_path, monkeypatch):
     queries, database = scattered(tmp_path, (7.0, 46.0))
     whole = relate(queries, database)
-    monkeypatch.setattr("crosslocate.data.relations._BLOCK", 7)
+    monkeypatch.setattr("crosslocate.data.sites.PAIR_BLOCK", 7)
     parts = relate(queries, database)
     for a, b in ((whole.positives, parts.positives), (whole.nonnegatives, parts.nonnegatives)):
         np.testing.assert_array_equal(a.indptr, b.indptr)

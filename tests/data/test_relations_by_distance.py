@@ -90,7 +90,7 @@ def test_small_blocks_and_huge_radii(model, monkeypatch):
     queries, database = scattered()
     whole = relate(queries, database, negative_distance=1e9, model=model)
     assert whole.nonnegatives.counts.tolist() == [480] * 60
-    monkeypatch.setattr("crosslocate.data.relations._BLOCK", 7)
+    monkeypatch.setattr("crosslocate.data.sites.PAIR_BLOCK", 7)
     parts = relate(queries, database, negative_distance=1e9, model=model)
     for a, b in ((whole.positives, parts.positives), (whole.nonnegatives, parts.nonnegatives)):
         np.testing.assert_array_equal(a.indptr, b.indptr)
