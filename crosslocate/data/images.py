@@ -98,6 +98,7 @@ def read_image(
     fov: float = math.nan,
     match_fov: float | None = None,
     aspect: float | None = None,
+    content: bytes | None = None,
 ) -> Image:
     """Decode an image file and bring it to a size, in the type that its modality is kept in.
 
@@ -108,11 +109,12 @@ def read_image(
         fov: Horizontal field of view of the image in radians; used with ``match_fov`` alone.
         match_fov: See `match_field_of_view`; None resizes whatever the field of view.
         aspect: See `match_field_of_view`.
+        content: See `decode`.
 
     Raises:
         DataError: When the file cannot be decoded, or its field of view is wanted and impossible.
     """
-    kind, image = modality(name), decode(path, name)
+    kind, image = modality(name), decode(path, name, content)
     if match_fov is None:
         image = resize(image, size, sky_apart=kind.sky_apart)
     elif 0.0 < fov <= WIDEST_FOV:
@@ -127,8 +129,13 @@ def read_image(
     return image.astype(kind.storage, copy=False)
 
 
-def decode(path: Path, name: str) -> Image:
+def decode(path: Path, name: str, content: bytes | None = None) -> Image:
     """Decode an image file as modality ``name``, in the size that it has.
+
+    Args:
+        path: File, which may lie in an archive.
+        name: Modality.
+        content: What the file holds, where it has been read; None: it is read.
 
     Returns:
         uint8 [H, W, 3] RGB, uint8 [H, W], or float32 [H, W] for gray and for depth in metres.
@@ -136,7 +143,7 @@ def decode(path: Path, name: str) -> Image:
     Raises:
         DataError: When the file is missing, cannot be decoded, or holds impossible depths.
     """
-    kind, data = modality(name), storage.read_bytes(path)
+    kind, data = modality(name), storage.read_bytes(path) if content is None else content
     if data.startswith(exr.MAGIC):
         if kind.files != "depth":
             raise DataError(f"{path}: an OpenEXR file holds depth, not modality '{name}'")

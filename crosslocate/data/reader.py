@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.data import storage
+from crosslocate.data.archive import Content
 from crosslocate.data.cache import ImageCache
-from crosslocate.data.catalog import Catalog
+from crosslocate.data.catalog import Catalog, file_of
 from crosslocate.data.images import Image, decode, modality, read_image
+from crosslocate.data.read_ahead import ReadAhead
+from crosslocate.data.requests import read_one
 from crosslocate.errors import DataError
 
 
@@ -29,6 +33,7 @@ class ImageReader:
             covers the same angle as in a view of this one. None: images are resized whatever their field of view.
         match_aspect: Height over width of those views before they were resized; None: as in ``size``.
         cache: Folder for decoded images (on a disk of this machine); None: every read decodes.
+        read_ahead: Reads that are made ahead of decoding where files take long to come, see `ReadAhead`; 0: none.
 
     Raises:
         DataError: When the catalog lacks a modality.
@@ -43,6 +48,7 @@ class ImageReader:
         match_fov: float | None = None,
         match_aspect: float | None = None,
         cache: Path | None = None,
+        read_ahead: int = 0,
     ) -> None:
         self.catalog, self.size = catalog, (int(size[0]), int(size[1]))
         self.match_fov, self.match_aspect = match_fov, match_aspect
@@ -51,6 +57,7 @@ class ImageReader:
             catalog.template(name)
         self.cache = None if cache is None else Path(cache)
         self._caches: dict[str, ImageCache] = {}
+        self._ahead = ReadAhead(read_ahead)
 
     def read(self, rows: ArrayLike) -> dict[str, NDArray[Any]]:
         """Images of catalog rows by modality, each [n, H, W] or [n, H, W, 3] in the modality's storage type.
@@ -63,17 +70,8 @@ class ImageReader:
 
     def decode(self, name: str, row: int) -> Image:
         """Decode one image from its file, at the reader's size and in the modality's storage type."""
-        try:
-            return read_image(
-                self.catalog.image_path(name, row),
-                name,
-                self.size,
-                fov=float(self.catalog.horizontal_fov[row]),
-                match_fov=self.match_fov,
-                aspect=self.match_aspect,
-            )
-        except DataError as error:
-            raise DataError(f"{error}; image of {self.catalog.describe(row)}") from error.__cause__
+        path = self.catalog.image_path(name, row)
+        return self._image(name, row, path, read_one(path))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_caches": {}}
@@ -82,15 +80,43 @@ class ImageReader:
         if self.cache is None:
             return self._decode_all(name, rows)
         cache = self._open_cache(name)
-        kept = [cache.write(row, self.decode(name, row)) for row in cache.missing(rows).tolist()]
+        missing = cache.missing(rows)
+        images = self._decoded(name, missing)
+        kept = [cache.write(row, image) for row, image in zip(missing.tolist(), images, strict=True)]
         return cache.read(rows) if all(kept) else self._read_partly(name, rows, cache)
 
     def _decode_all(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         kind = modality(name)
         images = np.empty((len(rows), *kind.shape(self.size)), kind.storage)
-        for i, row in enumerate(rows.tolist()):
-            images[i] = self.decode(name, row)
+        for i, image in enumerate(self._decoded(name, rows)):
+            images[i] = image
         return images
+
+    def _decoded(self, name: str, rows: NDArray[np.int64]) -> Iterator[Image]:
+        paths = self._paths(name, rows)
+        with closing(self._ahead.contents(paths)) as contents:
+            for row, path, content in zip(rows.tolist(), paths, contents, strict=True):
+                yield self._image(name, row, path, content)
+
+    def _image(self, name: str, row: int, path: Path, content: Content) -> Image:
+        try:
+            if isinstance(content, DataError):
+                raise content
+            return read_image(
+                path,
+                name,
+                self.size,
+                fov=float(self.catalog.horizontal_fov[row]),
+                match_fov=self.match_fov,
+                aspect=self.match_aspect,
+                content=content,
+            )
+        except DataError as error:
+            raise DataError(f"{error}; image of {self.catalog.describe(row)}") from error.__cause__
+
+    def _paths(self, name: str, rows: NDArray[np.int64]) -> list[Path]:
+        template = self.catalog.template(name)
+        return [self.catalog.root / file_of(template, image) for image in self.catalog.names(rows)]
 
     def _read_partly(self, name: str, rows: NDArray[np.int64], cache: ImageCache) -> NDArray[Any]:
         """Read when some rows could not be kept because the disk is full."""
@@ -115,7 +141,7 @@ class ImageReader:
         The time of the last change of the image folder, or of the archive that it lies in, is part of it, so that
         images rendered anew (which replaces files) are decoded anew. An image overwritten in place is not noticed.
         """
-        folder = (self.catalog.root / self.catalog.template(name)).parent
+        folder = self.catalog.root / self.catalog.template(name).split("{")[0].rpartition("/")[0]
         parts = [
             self.catalog.fingerprint(),
             str(folder.resolve()),

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from crosslocate.data.archive import Archive, Stamp, no_random_access, stamp_of
+from crosslocate.data.archive import Archive, no_random_access, stamp_of
 from crosslocate.data.archive_index import ArchiveIndex
 from crosslocate.data.decompression import ENDINGS, beginning, is_compressed, plain_copy
+from crosslocate.data.open_archives import OpenArchives
 from crosslocate.errors import DataError
 
 PLAIN = (".zip", ".tar")
@@ -23,8 +24,6 @@ ENDING = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz|zst))(?=/|$)", re.IGNORECAS
 BESIDES = (b".", b"__MACOSX/")
 """What some programs put at the top of an archive besides its content."""
 
-_archives: dict[str, tuple[Stamp, Archive]] = {}
-
 
 def read_bytes(path: Path) -> bytes:
     """Content of a file, which may be a member of an archive.
@@ -32,7 +31,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: When there is no such file or member, or it cannot be read.
     """
-    archive, member = _split(path)
+    archive, member = inside_archive(path)
     if archive is not None and member:
         return archive.read(member)
     try:
@@ -49,7 +48,7 @@ def names(folder: Path) -> Iterator[str]:
     Raises:
         DataError: When a folder or an archive cannot be read.
     """
-    archive, member = _split(folder)
+    archive, member = inside_archive(folder)
     if archive is not None:
         yield from map(os.fsdecode, archive.index.folder(member + b"/" if member else b""))
         return
@@ -110,6 +109,12 @@ def container(path: Path) -> Path | None:
     return None if found is None else Path(found[0])
 
 
+def innermost(path: str) -> str | None:
+    """The longest part of a path, short of the whole, that is named like an archive; nothing is looked up."""
+    ends = [match.end() for match in ENDING.finditer(path) if match.end() < len(path)]
+    return path[: ends[-1]] if ends else None
+
+
 def changed(folder: Path) -> int:
     """When a folder, or the archive that it lies in, was changed last, in nanoseconds; 0 where there is none."""
     try:
@@ -123,7 +128,7 @@ def _inside(path: Path, root: str, folder: str, own: bool) -> str | None:
     places = [f"{root}/{folder}/", f"{folder}/", *([f"{Path(folder).name}/"] if own else [])]
     if own and is_compressed(path) and (place := _first(beginning(path), places)) is not None:
         return place
-    archive, _ = _split(path)
+    archive, _ = inside_archive(path)
     assert archive is not None
     kept = (name for name in archive.index.top() if not name.startswith(BESIDES))
     top = [os.fsdecode(name) for name in islice(kept, 2)]
@@ -138,20 +143,21 @@ def _first(index: ArchiveIndex, places: list[str]) -> str | None:
     return next((place for place in places if any(True for _ in index.below(os.fsencode(place)))), None)
 
 
-def _split(path: Path) -> tuple[Archive | None, bytes]:
-    """The archive that a path leads into and the name in it, or None and nothing."""
+def inside_archive(path: Path) -> tuple[Archive | None, bytes]:
+    """The archive that a path leads into, opened, and the name in it; None and nothing for what lies in folders.
+
+    Raises:
+        DataError: When the archive cannot be opened, or no single member be read from it.
+    """
     found = _find_archive(path)
     if found is None:
         return None, b""
     head, status, member = found
-    stamp, archive = _archives.get(head, (None, None))
-    if archive is None or stamp != stamp_of(status):
-        archive = _open(Path(head))
-        _archives[head] = stamp_of(status), archive
-    return archive, os.fsencode(member)
+    return _archives.get(head, stamp_of(status)), os.fsencode(member)
 
 
-def _open(path: Path) -> Archive:
+def _open(head: str) -> Archive:
+    path = Path(head)
     if not is_compressed(path):
         return Archive(path)
     copy = plain_copy(path)
@@ -176,3 +182,6 @@ def _find_archive(path: Path) -> tuple[str, os.stat_result, str] | None:
                 raise no_random_access(Path(head), REFUSED[ending])
             return head, status, text[match.end() + 1 :]
     return None
+
+
+_archives = OpenArchives(_open)
