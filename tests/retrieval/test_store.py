@@ -102,9 +102,20 @@ def test_damaged_stores_are_refused(tmp_path):
     (path / "header.json").write_text(json.dumps(header | {"format": 9}))
     with pytest.raises(StoreError, match="format 9"):
         DescriptorStore.open(path)
+    (path / "header.json").write_text(json.dumps(header | {"size": 3}, indent=1) + "\n")
+    with pytest.raises(StoreError, match=r"header.json is damaged.*checksum; remove"):
+        DescriptorStore.open(path)
     (path / "header.json").write_text("{")
     with pytest.raises(StoreError, match=r"header.json cannot be read"):
         DescriptorStore.open(path)
+
+
+def test_a_store_of_the_first_format_says_what_to_do(tmp_path):
+    DescriptorStore.create(tmp_path / "a", 2, 2)
+    old = {"format": 1, "rows": 2, "size": 2, "dtype": "float32", "fingerprint": ""}
+    (tmp_path / "a/header.json").write_text(json.dumps(old, indent=1))
+    with pytest.raises(StoreError, match=r"has format 1, of an earlier version.*remove .*a and extract"):
+        DescriptorStore.open(tmp_path / "a")
 
 
 def test_impossible_stores_are_refused(tmp_path):
@@ -126,7 +137,7 @@ def test_a_full_disk_is_an_error_at_creation(tmp_path, monkeypatch):
 
 def test_opened_for_reading_only(tmp_path):
     DescriptorStore.create(tmp_path / "a", 2, 2)
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(StoreError, match="opened for reading only"):
         DescriptorStore.open(tmp_path / "a").write([0], np.ones((1, 2)))
     DescriptorStore.open(tmp_path / "a", writable=True).write([0], np.ones((1, 2)))
     assert DescriptorStore.open(tmp_path / "a").missing().tolist() == [1]
