@@ -4,8 +4,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crosslocate.retrieval.blocks import is_mapped, take
+
 GATHERED_BYTES = 1 << 26
-"""Rows of a half-precision database are widened in pieces of at most this many bytes."""
+"""Rows of a large mapped or half-precision database are gathered, as float32, in pieces of at most so many bytes."""
 
 
 def squared_distances(
@@ -26,14 +28,15 @@ def squared_distances(
     """
     out = np.empty(rows.shape, np.float64)
     queries = np.ascontiguousarray(queries, np.float32)
-    if database.dtype == np.float32:
+    if database.dtype == np.float32 and not (is_mapped(database) and database.nbytes > GATHERED_BYTES):
         _pairs(queries, np.asarray(database), rows, out)
         return out
     step = max(1, GATHERED_BYTES // max(1, 4 * rows.shape[1] * queries.shape[1]))
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        gathered = np.asarray(database[rows[part].ravel()], np.float32)
-        _pairs(queries[part], gathered, np.arange(len(gathered)).reshape(-1, rows.shape[1]), out[part])
+        wanted, places = np.unique(rows[part], return_inverse=True)
+        gathered = np.asarray(take(database, wanted), np.float32)
+        _pairs(queries[part], gathered, places.reshape(rows[part].shape), out[part])
     return out
 
 
