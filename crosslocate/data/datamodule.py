@@ -19,7 +19,8 @@ from crosslocate.data.distance import PlaceDistance
 from crosslocate.data.mirror import Mirror
 from crosslocate.data.pipeline import Batch, InputPipeline
 from crosslocate.data.reader import ImageReader, aspect_of_views
-from crosslocate.data.relations import NegativeRule, relate
+from crosslocate.data.relation_cache import RelationCache
+from crosslocate.data.relations import NegativeRule
 from crosslocate.data.split import ShardSampler, SplitData
 from crosslocate.data.staging import stage, staged
 from crosslocate.data.tensors import Composition
@@ -54,13 +55,16 @@ class RetrievalDataModule(pl.LightningDataModule):
         batch_size: Triplets of a training batch for each process: together they share one of as many times more.
         extraction_batch_size: Images of a batch that is only embedded.
         workers: Worker processes of every loader; 0 reads in the main process.
+        prefetch: Batches that each of them holds ready.
+        read_ahead: Reads that each process makes ahead of decoding where files take long to come; 0: none.
         cache: Folder for decoded images, on a disk of this machine; None decodes at every read.
         seed: Seed of the augmentations.
         train_loader: Makes the training loader from a `TripletDataset`, the planner and the triplets of a whole batch,
-            with the keywords workers and pin_memory.
+            with the keywords workers, prefetch and pin_memory.
         prepare: Called with ``root`` by one process before anything is read; makes data sets that can be made.
         staging: Folder on a disk of this machine that the images of a split are copied to when it is first used, by one
             process, and read from; None reads them where they are.
+        relations_cache: Folder for the relations of large data sets; None finds them anew in every run.
 
     Attributes:
         planner: Makes the plans of training; the mining callback assigns itself.
@@ -92,13 +96,21 @@ class RetrievalDataModule(pl.LightningDataModule):
         train_loader: Callable[..., Iterable[Batch]],
         prepare: Callable[[Path], Any] | None = None,
         staging: str | Path | None = None,
+        relations_cache: str | Path | None = None,
+        prefetch: int = 2,
+        read_ahead: int = 0,
     ) -> None:
         super().__init__()
         # A rank may have no query at all: shards are not padded.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        for key, value in (("batch_size", batch_size), ("extraction_batch_size", extraction_batch_size)):
+        for key, value in (
+            ("batch_size", batch_size),
+            ("extraction_batch_size", extraction_batch_size),
+            ("prefetch", prefetch),
+        ):
             _require(value >= 1, key, value, "an integer of at least 1")
-        _require(workers >= 0, "workers", workers, "an integer of at least 0")
+        for key, value in (("workers", workers), ("read_ahead", read_ahead)):
+            _require(value >= 0, key, value, "an integer of at least 0")
         _require(len(size) == 2 and min(size) >= 1, "size", list(size), "[height, width] in pixels, each at least 1")
         _require(match_fov is None or 0 < match_fov < 180, "match_fov", match_fov, "null, or between 0 and 180 degrees")
         limit = f"at most negative_distance={negative_distance:g}, beyond which every view is a negative"
@@ -109,9 +121,10 @@ class RetrievalDataModule(pl.LightningDataModule):
         self.distance, self.negative_rule, self.planner = distance, negative_rule, None
         self.val_splits: Sequence[str] = ("val",)
         self.batch_size, self.extraction_batch_size, self.workers = batch_size, extraction_batch_size, workers
+        self.prefetch, self.read_ahead = prefetch, read_ahead
         self.pipeline = InputPipeline(query, database, query_augmentation, database_augmentation, seed, mirror)
         self._relate = partial(
-            relate,
+            RelationCache(relations_cache),
             positive_distance=positive_distance,
             positive_heading=positive_heading,
             negative_distance=negative_distance,
@@ -203,8 +216,17 @@ class RetrievalDataModule(pl.LightningDataModule):
             self.planner,
             self.global_batch_size,
             workers=self.workers,
+            prefetch=self.prefetch,
             pin_memory=self._on_gpu(),
         )
+
+    def loading(self) -> dict[str, Any]:
+        """How every loader of this machine reads: keywords of a DataLoader."""
+        return {
+            "num_workers": self.workers,
+            "prefetch_factor": self.prefetch if self.workers else None,
+            "pin_memory": self._on_gpu(),
+        }
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Loaders of the database and the queries of every split that a validation is about."""
@@ -247,15 +269,24 @@ class RetrievalDataModule(pl.LightningDataModule):
         catalog = self._catalog(role, split)
         if self.staging is not None:
             catalog = staged(catalog, self.staging)
-        match = self._views_to_match(split) if role == "query" and self.match_fov is not None else {}
-        return ImageReader(catalog, modalities, self.size, cache=self.cache, **match)
+        fov, aspect = (None, None) if role == "database" else self._views_to_match(split)
+        return ImageReader(
+            catalog,
+            modalities,
+            self.size,
+            match_fov=fov,
+            match_aspect=aspect,
+            cache=self.cache,
+            read_ahead=self.read_ahead,
+        )
 
-    def _views_to_match(self, split: str) -> dict[str, float]:
+    def _views_to_match(self, split: str) -> tuple[float, float] | tuple[None, None]:
         """What queries are scaled to: the field of view that is asked for, and the shape that views had."""
-        assert self.match_fov is not None
+        if self.match_fov is None:
+            return None, None
         views = self._reader("database", split)
         aspect = aspect_of_views(views.catalog, views.modalities[0])
-        return {"match_fov": math.radians(self.match_fov), "match_aspect": aspect}
+        return math.radians(self.match_fov), aspect
 
     def _view_loaders(self, split: SplitData) -> list[DataLoader[Batch]]:
         return [self._view_loader(reader) for reader in (split.database_reader, split.query_reader)]
@@ -266,8 +297,7 @@ class RetrievalDataModule(pl.LightningDataModule):
             ViewDataset(reader),
             batch_sampler=ShardSampler(len(reader.catalog), self.extraction_batch_size, rank, world_size),  # type: ignore[arg-type]
             collate_fn=whole_batch,
-            num_workers=self.workers,
-            pin_memory=self._on_gpu(),
+            **self.loading(),
             generator=torch.Generator().manual_seed(0),  # else iterating draws from the global generator
         )
 

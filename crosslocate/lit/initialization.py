@@ -77,7 +77,7 @@ def local_descriptors(
         ViewDataset(reader, rows),
         batch_size=datamodule.extraction_batch_size,
         collate_fn=whole_batch,
-        num_workers=datamodule.workers,
+        **datamodule.loading(),
         generator=torch.Generator().manual_seed(0),  # else iterating draws from the global generator
     )
     found = []

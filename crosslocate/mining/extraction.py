@@ -71,7 +71,7 @@ class RoundExtractor:
             ViewDataset(reader),
             batch_sampler=sampler,
             collate_fn=whole_batch,
-            num_workers=datamodule.workers,
+            **datamodule.loading(),
             persistent_workers=datamodule.workers > 0,
             generator=torch.Generator().manual_seed(0),
         )

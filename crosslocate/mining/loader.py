@@ -67,6 +67,7 @@ class RoundLoader:
         planner: Makes the plans.
         batch_size: Triplets of a batch, over all processes.
         workers: Worker processes; 0 decodes in this process.
+        prefetch: Batches that each of them holds ready.
         pin_memory: Whether batches are put into pinned memory, for a faster copy to a GPU.
         repeats: Places in succession that every triplet takes, in one batch or in two.
     """
@@ -77,6 +78,7 @@ class RoundLoader:
         planner: RoundPlanner,
         batch_size: int,
         workers: int = 0,
+        prefetch: int = 2,
         pin_memory: bool = False,
         repeats: int = 1,
     ) -> None:
@@ -89,6 +91,7 @@ class RoundLoader:
             collate_fn=whole_batch,
             num_workers=workers,
             persistent_workers=workers > 0,
+            prefetch_factor=prefetch if workers else None,
             pin_memory=pin_memory,
             generator=torch.Generator().manual_seed(0),
         )

@@ -206,6 +206,8 @@ def test_training_without_a_planner_is_refused(make_datamodule):
         ("batch_size", 0, "an integer of at least 1"),
         ("extraction_batch_size", -2, "an integer of at least 1"),
         ("workers", -1, "an integer of at least 0"),
+        ("prefetch", 0, "an integer of at least 1"),
+        ("read_ahead", -1, "an integer of at least 0"),
         ("size", [24], r"\[height, width\]"),
         ("match_fov", 200.0, "between 0 and 180 degrees"),
     ],
@@ -213,6 +215,16 @@ def test_training_without_a_planner_is_refused(make_datamodule):
 def test_impossible_arguments_name_key_value_and_range(make_datamodule, key, value, allowed):
     with pytest.raises(ConfigError, match=rf"dataset\.{key}=.*allowed: .*{allowed}"):
         make_datamodule(**{key: value})
+
+
+def test_every_loader_reads_as_configured(make_datamodule):
+    for workers, ready in ((0, None), (2, 3)):
+        module = make_datamodule(workers=workers, prefetch=3, read_ahead=5)
+        module.setup("fit")
+        module.planner = Planner(np.zeros((1, 3), np.int32))
+        for loader in (*module.val_dataloader(), module.train_dataloader()._inner):
+            assert (loader.num_workers, loader.prefetch_factor, loader.pin_memory) == (workers, ready, False)
+        assert module.val.query_reader._ahead.reads == module.train.database_reader._ahead.reads == 5
 
 
 def test_a_negative_rule_beyond_the_relations_is_refused(make_datamodule):
