@@ -7,7 +7,7 @@ finds candidates, and the distance itself is computed only where the bounds leav
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,9 +58,6 @@ class Posed(Protocol):
 
 class PlaceDistance(ABC):
     """A distance between places, in metres."""
-
-    columns: ClassVar[tuple[str, ...]]
-    """Names of what `coordinates` reads, as catalogs call it."""
 
     @abstractmethod
     def coordinates(self, poses: Posed) -> Coordinates:
@@ -124,7 +121,6 @@ class PlaceDistance(ABC):
 class _OnEllipsoid(PlaceDistance):
     """Positions on WGS84; elevations play no role. The space is ECEF, on the ellipsoid."""
 
-    columns = ("longitude", "latitude")
     near_slack = _ROUNDING
     far_slack = _ROUNDING
     """Metres by which the distance may differ from the true geodesic, below and above 10,000 km of chord."""
@@ -187,8 +183,6 @@ class Vincenty(_OnEllipsoid):
 @dataclass(frozen=True)
 class Utm(PlaceDistance):
     """Straight lines in the plane of a UTM zone. All places must be given in one zone: nothing here can tell."""
-
-    columns = ("easting", "northing")
 
     def coordinates(self, poses: Posed) -> Coordinates:
         """Easting and northing, metres.

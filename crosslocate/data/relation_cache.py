@@ -9,27 +9,27 @@ again. Entries may be deleted at any time.
 import hashlib
 import json
 import logging
+import os
 import secrets
 import shutil
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crosslocate.data.catalog import Catalog
 from crosslocate.data.distance import PlaceDistance
 from crosslocate.data.relations import Csr, Relations, relate
-from crosslocate.data.schema import SCHEMA
 
 log = logging.getLogger(__name__)
 
+RELATIONS = ("positives", "nonnegatives")
 FORMAT = 1
 """Goes up when the files change, and when `relate` finds something else for the same thresholds."""
 HEADER = "header.json"
+FILES = {f"{relation}_{part}.npy": (relation, part) for relation in RELATIONS for part in ("indptr", "indices")}
 WORTHWHILE = 1 << 30
 """Queries x views; fewer are related in less time than their fingerprints take."""
 _PIECE = 1 << 20
@@ -65,7 +65,7 @@ class RelationCache:
             "positive_heading": None if positive_heading is None else float(positive_heading),
             "negative_distance": float(negative_distance),
         }
-        if self.folder is None or not is_dataclass(model) or len(queries) * len(database) < WORTHWHILE:
+        if self.folder is None or len(queries) * len(database) < WORTHWHILE or not _told_by_its_fields(model):
             return relate(queries, database, model=model, **thresholds)
         key = {"format": FORMAT, **thresholds, **_identity(queries, database, model)}
         entry = self.folder / hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
@@ -83,8 +83,8 @@ class RelationCache:
         try:
             draft.mkdir(parents=True)
             sums = {}
-            for name, values in _arrays(relations).items():
-                np.save(draft / name, values, allow_pickle=False)
+            for name, (relation, part) in FILES.items():
+                np.save(draft / name, getattr(getattr(relations, relation), part), allow_pickle=False)
                 sums[name] = _checksum(draft / name)
             (draft / HEADER).write_text(json.dumps({"key": key, "crc32": sums}, indent=1) + "\n", encoding="utf-8")
             _publish(draft, entry)
@@ -99,52 +99,43 @@ class RelationCache:
             shutil.rmtree(draft, ignore_errors=True)
 
 
+def _told_by_its_fields(model: PlaceDistance) -> bool:
+    """Whether a distance is a dataclass itself, rather than a class below one that may have settings of its own."""
+    return "__dataclass_fields__" in vars(type(model))
+
+
 def _identity(queries: Catalog, database: Catalog, model: PlaceDistance) -> dict[str, Any]:
     """What relations depend on besides thresholds, as plain values."""
-    assert is_dataclass(model)
-    identity: dict[str, Any] = {
+    settings = {field: getattr(model, field) for field in model.__dataclass_fields__}  # type: ignore[attr-defined]
+    positions = hashlib.blake2b(digest_size=16)  # which the fingerprints of catalogs cover for some models only
+    for catalog in (queries, database):
+        for values in model.coordinates(catalog):
+            positions.update(np.ascontiguousarray(values).data)
+    return {
         "model": f"{type(model).__module__}.{type(model).__qualname__}",
-        "settings": asdict(model),
+        "settings": repr(settings),
         "rows": [len(queries), len(database)],
         "catalogs": [queries.fingerprint(), database.fingerprint()],
-    }
-    if not set(model.columns) <= set(SCHEMA.names):  # which is all that catalogs' fingerprints cover
-        digest = hashlib.blake2b(digest_size=16)
-        for catalog in (queries, database):
-            for values in model.coordinates(catalog):
-                digest.update(np.ascontiguousarray(values))
-        identity["coordinates"] = digest.hexdigest()
-    return identity
-
-
-def _arrays(relations: Relations) -> dict[str, NDArray[Any]]:
-    """The four arrays by file name."""
-    return {
-        f"{name}_{part}.npy": getattr(getattr(relations, name), part)
-        for name in ("positives", "nonnegatives")
-        for part in ("indptr", "indices")
+        "positions": positions.hexdigest(),
     }
 
 
 def _opened(entry: Path, key: dict[str, Any], queries: int) -> Relations | None:
     """The relations of an entry; None where there is none, or, with a warning, where it is damaged."""
+    if not os.path.isdir(entry):  # noqa: PTH112 - unlike Path.is_dir, False where one may not even look
+        return None
     try:
         header = json.loads((entry / HEADER).read_text(encoding="utf-8"))
         if header["key"] != key:
             raise ValueError("it says that it belongs to other catalogs or thresholds")
-        for name, expected in header["crc32"].items():
-            if _checksum(entry / name) != expected:
+        for name in FILES:
+            if _checksum(entry / name) != header["crc32"][name]:
                 raise ValueError(f"the checksum of {name} is wrong")
-        positives, nonnegatives = (_csr(entry, name, queries) for name in ("positives", "nonnegatives"))
-    except FileNotFoundError:
-        if not entry.exists():
-            return None
-        log.warning("relations in %s lack a file; they are found anew", entry)
+        positives, nonnegatives = (_csr(entry, name, queries) for name in RELATIONS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         log.warning("relations in %s cannot be used (%s); they are found anew", entry, error)
-    else:
-        return Relations(positives, nonnegatives)
-    return None
+        return None
+    return Relations(positives, nonnegatives)
 
 
 def _csr(entry: Path, name: str, queries: int) -> Csr:
