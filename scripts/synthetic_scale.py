@@ -44,7 +44,7 @@ def alpine_batches(views: int, seed: int = 0, batch: int = 1 << 20) -> Iterator[
     for start in range(0, views, batch):
         rows = np.arange(start, min(start + batch, views))
         place = (rows // HEADINGS).astype(np.int32)
-        yaw = rows % HEADINGS * (2 * np.pi / HEADINGS)
+        yaw = np.asarray(rows % HEADINGS * (2 * np.pi / HEADINGS), np.float64)
         yield _columns(rows, place, longitude[place], latitude[place], elevation[place], yaw)
 
 

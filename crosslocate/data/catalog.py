@@ -3,16 +3,12 @@
 A catalog is one Parquet file, one row per image, with the columns of `SCHEMA` (others may follow and are kept). The
 schema metadata key ``crosslocate`` holds JSON: format, role (``database`` or ``queries``) and, for every modality, the
 path template of its files, as in ``database/depth/{name}.exr``: relative to the folder of the Parquet file, or
-absolute. ``{name}`` stands for the image's name and ``{stem}`` for the name without what follows its last dot. Where
-the files of one modality gave the images their names, ``main`` says which.
+absolute (`crosslocate.data.catalog_paths`). Where the files of one modality gave the images their names, ``main`` says
+which. A large catalog is opened by its mapped form (`crosslocate.data.catalog_mapped`).
 
 Positions are WGS84 degrees, elevations metres above sea level, angles radians, headings clockwise from true north.
 """
 
-import hashlib
-import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,20 +17,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from crosslocate.data.catalog_mapped import WORTH_MAPPING, make_mapped, open_mapped, parquet_column, require_distinct
+from crosslocate.data.catalog_paths import columns_of, file_of, joined
+from crosslocate.data.catalog_print import fingerprint_of
+from crosslocate.data.catalog_writer import CatalogWriter, write_catalog
 from crosslocate.data.images import READINGS
-from crosslocate.data.schema import FILE_ROW, FORMAT, METADATA_KEY, SCHEMA, conform, one_chunk, read_header, validate
-from crosslocate.errors import DataError, UnwritableError
+from crosslocate.data.schema import FILE_ROW, check_header, checked_columns, one_chunk, read_header
+from crosslocate.errors import DataError
+
+__all__ = ["DATABASE", "Catalog", "CatalogWriter", "catalog_path", "file_of", "read_catalog", "write_catalog"]
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 DATABASE = "database.parquet"
 """File of the views; every data set has it."""
-_PLACEHOLDER = re.compile(r"\{(name|stem)\}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,7 @@ class Catalog:
         images: Path template by modality, with ``{name}`` for the image's name.
         role: ``database`` or ``queries``.
         main: Modality that the set is about, the others being companions of its files; None where nothing says so.
+        known: A table and the fingerprint of its rows, where the file tells; of use as long as `table` is that one.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Catalog:
     images: Mapping[str, str]
     role: str
     main: str | None = None
+    known: tuple[pa.Table, str] | None = None
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -144,16 +146,24 @@ class Catalog:
         return f"{self.path} row {self.table[FILE_ROW][int(row)].as_py()} ({self.name(row)})"
 
     def split(self, name: str) -> "Catalog":
-        """The rows of one split, in file order.
+        """The rows of one split, in file order; without a copy where they follow one another.
 
         Raises:
             DataError: When the split has no row; names the splits that exist.
         """
-        chosen = self.table.filter(pc.equal(self.table["split"].cast(pa.string()), name)).combine_chunks()
-        if not chosen.num_rows:
+        column = self.table["split"].chunk(0)
+        code = column.dictionary.index(pa.scalar(name, column.dictionary.type)).as_py()
+        chosen = column.indices.to_numpy() == code
+        count = int(np.count_nonzero(chosen))
+        if not count:
             existing = ", ".join(self.splits) or "none"
             raise DataError(f"{self.path}: split '{name}' has no rows; splits with rows: {existing}")
-        return replace(self, table=chosen)
+        if count == len(self):
+            return self
+        first = int(np.argmax(chosen))
+        if chosen[first : first + count].all():
+            return replace(self, table=self.table.slice(first, count))
+        return self.take(np.flatnonzero(chosen))
 
     def take(self, rows: ArrayLike) -> "Catalog":
         """The given rows, in the given order."""
@@ -165,7 +175,21 @@ class Catalog:
         Raises:
             DataError: When the catalog has no such modality.
         """
-        return self.root / file_of(self.template(modality), self.name(row))
+        template = self.template(modality)
+        if columns_of(template):
+            return Path(self.paths(modality, [row])[0])
+        return self.root / file_of(template, self.name(row))
+
+    def paths(self, modality: str, rows: ArrayLike) -> list[str]:
+        """Files of many rows, as `image_path` gives them one by one.
+
+        Raises:
+            DataError: When the catalog has no such modality, or a row lacks a value that its path is made of.
+        """
+        template = self.template(modality)
+        columns = list(dict.fromkeys(["name", *columns_of(template)]))
+        chosen = self.table.select(columns).take(pa.array(np.asarray(rows, np.int64).ravel()))
+        return joined(self.root, template, chosen, self.path)
 
     def template(self, modality: str) -> str:
         """Path template of the files of a modality, or of another reading of one, relative to `root` or absolute."""
@@ -180,18 +204,9 @@ class Catalog:
 
     @cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.blake2b(json.dumps([FORMAT, self.role, len(self)]).encode(), digest_size=16)
-        for field in SCHEMA:
-            if field.name not in ("name", "split"):
-                digest.update(self.column(field.name).tobytes())
-        for start in range(0, len(self), 1 << 20):
-            digest.update("\n".join(self.table["name"].slice(start, 1 << 20).to_pylist()).encode())
-        return digest.hexdigest()
-
-
-def file_of(template: str, name: str) -> str:
-    """Path of an image: a template with a name filled in."""
-    return _PLACEHOLDER.sub(lambda match: name if match[1] == "name" else name.rpartition(".")[0] or name, template)
+        if self.known is not None and self.known[0] is self.table:
+            return self.known[1]
+        return fingerprint_of(self.table, self.role)
 
 
 def catalog_path(root: Path, file: str, split: str) -> Path:
@@ -215,47 +230,6 @@ def catalog_path(root: Path, file: str, split: str) -> Path:
     raise DataError(f"{whole}: no such catalog file")
 
 
-def write_catalog(
-    path: Path, columns: Mapping[str, Any], role: str, images: Mapping[str, str], main: str | None = None
-) -> None:
-    """Write a catalog file; it appears complete or not at all, and equal input gives equal bytes.
-
-    Args:
-        path: Parquet file to write; an existing one is replaced.
-        columns: Arrays or lists by column name: those of `SCHEMA`, and any others.
-        role: ``database`` or ``queries``.
-        images: Path template by modality, relative to the folder of ``path``.
-        main: Modality of ``images`` that the others are companions of; None: not said.
-
-    Raises:
-        DataError: When a column is missing or a value cannot be stored or used.
-        UnwritableError: When the file cannot be written.
-    """
-    path = Path(path)
-    table = pa.table(
-        {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in columns.items()}
-    )
-    table = conform(path, table)
-    validate(path, table, role, images)
-    if main is not None and main not in images:
-        raise DataError(f"{path}: main modality '{main}' is not allowed; allowed: {', '.join(images)}")
-    said = {} if main is None else {"main": main}
-    header = json.dumps({"format": FORMAT, "role": role, "images": dict(images), **said}, sort_keys=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            pq.write_table(table.replace_schema_metadata({METADATA_KEY: header}), temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UnwritableError(
-            f"the catalog {path} cannot be written ({error.strerror or error}); choose another folder: "
-            "output=<folder>, or paths.cache=<folder> for CrossLocate's named data sets"
-        ) from error
-
-
 def read_catalog(path: Path) -> Catalog:
     """Read and check a catalog file.
 
@@ -264,14 +238,31 @@ def read_catalog(path: Path) -> Catalog:
             another row.
     """
     path = Path(path)
-    try:
-        table = pq.read_table(path, memory_map=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such catalog file") from None
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
-    header = read_header(path, table)
-    table = conform(path, table)
-    validate(path, table, header["role"], header["images"])
-    table = table.append_column(FILE_ROW, pa.array(np.arange(table.num_rows)))
+    mapped = open_mapped(path)
+    if mapped is None:
+        try:
+            file = pq.ParquetFile(path)
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such catalog file") from None
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
+        with file:
+            if file.metadata.num_rows >= WORTH_MAPPING:
+                mapped = make_mapped(path, file)
+            if mapped is None:
+                return _decoded(path, file)
+    header = mapped.header
+    known = mapped.table, mapped.fingerprint
+    return Catalog(path, mapped.table, header["images"], header["role"], header.get("main"), known)
+
+
+def _decoded(path: Path, file: pq.ParquetFile) -> Catalog:
+    """A catalog whose columns are in memory."""
+    schema = file.schema_arrow
+    header = read_header(path, schema)
+    check_header(path, schema, header["role"], header["images"])
+    columns = list(checked_columns(path, schema.names, lambda name: parquet_column(path, file, name)))
+    require_distinct(path, columns[0][1])
+    columns.append((pa.field(FILE_ROW, pa.int64()), pa.array(np.arange(file.metadata.num_rows))))
+    table = pa.table([array for _, array in columns], schema=pa.schema([field for field, _ in columns]))
     return Catalog(path, table, header["images"], header["role"], header.get("main"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from crosslocate.data import storage
-from crosslocate.data.catalog import Catalog, file_of
+from crosslocate.data.catalog import Catalog
+from crosslocate.data.catalog_paths import columns_of, rows_by_folder
 from crosslocate.data.listing import Listing
 from crosslocate.errors import DataError
 
@@ -31,19 +32,14 @@ def missing_images(catalog: Catalog, modalities: Iterable[str]) -> Iterator[tupl
     listings: dict[str, Listing] = {}
     for modality in modalities:
         template = catalog.template(modality)
+        columns = list(dict.fromkeys(["name", *columns_of(template)]))
         for start in range(0, len(catalog), TOGETHER):
-            folders: dict[str, tuple[list[int], list[str]]] = {}
-            names = catalog.names(np.arange(start, min(start + TOGETHER, len(catalog))))
-            for row, name in enumerate(names, start):
-                folder, _, file = file_of(template, name).rpartition("/")
-                rows, files = folders.setdefault(folder, ([], []))
-                rows.append(row)
-                files.append(file)
-            for folder, (rows, files) in folders.items():
+            part = catalog.table.select(columns).slice(start, TOGETHER)
+            for folder, rows, files in rows_by_folder(catalog.path, template, part):
                 if folder not in listings:
                     listings[folder] = Listing(storage.names(catalog.root / folder))
                 for k in np.flatnonzero(listings[folder].absent(files)).tolist():
-                    yield modality, rows[k]
+                    yield modality, start + int(rows[k])
 
 
 def require_images(catalogs: Sequence[tuple[Catalog, Iterable[str]]]) -> None:

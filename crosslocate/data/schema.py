@@ -1,14 +1,14 @@
 """The file format of catalogs: columns, schema metadata, and the checks that every value passes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from crosslocate.data.catalog_paths import check_template
 from crosslocate.errors import DataError
 
 FORMAT = 1
@@ -42,9 +42,23 @@ RANGES = {
 """Lowest and highest value of a column, and whether they are allowed themselves; NaN never is."""
 
 
-def read_header(path: Path, table: pa.Table) -> dict[str, Any]:
-    """The JSON in a table's schema metadata: format, role, images, and main where it says so."""
-    raw = (table.schema.metadata or {}).get(METADATA_KEY)
+def make_header(path: Path, role: str, images: Mapping[str, str], main: str | None) -> str:
+    """The JSON of a new file's schema metadata.
+
+    Raises:
+        DataError: When the role is none, or the main modality is not one of the images.
+    """
+    if role not in ROLES:
+        raise DataError(f"{path}: role '{role}' is not allowed; allowed: {', '.join(ROLES)}")
+    if main is not None and main not in images:
+        raise DataError(f"{path}: main modality '{main}' is not allowed; allowed: {', '.join(images)}")
+    said = {} if main is None else {"main": main}
+    return json.dumps({"format": FORMAT, "role": role, "images": dict(images), **said}, sort_keys=True)
+
+
+def read_header(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    """The JSON in a file's schema metadata: format, role, images, and main where it says so."""
+    raw = (schema.metadata or {}).get(METADATA_KEY)
     try:
         header = json.loads(raw) if raw is not None else {}
         images, role = header["images"], header["role"]
@@ -59,24 +73,56 @@ def read_header(path: Path, table: pa.Table) -> dict[str, Any]:
     )
 
 
-def conform(path: Path, table: pa.Table) -> pa.Table:
-    """Bring the columns of `SCHEMA` to their types and order, others behind them, everything in one chunk."""
-    missing = [field.name for field in SCHEMA if field.name not in table.column_names]
+def check_header(path: Path, schema: pa.Schema, role: str, images: Mapping[str, str]) -> None:
+    """Check what concerns the file as a whole: its columns, role and path templates."""
+    missing = [field.name for field in SCHEMA if field.name not in schema.names]
     if missing:
-        raise DataError(f"{path}: columns missing: {', '.join(missing)}; present: {', '.join(table.column_names)}")
-    arrays, fields = [], []
+        raise DataError(f"{path}: columns missing: {', '.join(missing)}; present: {', '.join(schema.names)}")
+    if role not in ROLES:
+        raise DataError(f"{path}: role '{role}' is not allowed; allowed: {', '.join(ROLES)}")
+    for modality, template in images.items():
+        check_template(path, modality, template, schema)
+
+
+def checked_columns(
+    path: Path, names: Iterable[str], column: Callable[[str], pa.ChunkedArray], start: int = 0
+) -> Iterator[tuple[pa.Field, pa.Array]]:
+    """Columns one after the other: those of `SCHEMA` in their types and order, checked, and then the others.
+
+    Memory is that of one column and of the names.
+
+    Args:
+        path: For messages.
+        names: All columns.
+        column: Gives a column.
+        start: Row of the file that the first row is, for messages.
+
+    Raises:
+        DataError: When a value is missing, of another type or impossible; names row, name, value and what is allowed.
+    """
+    rows = None
     for field in SCHEMA:
-        column = table[field.name]
-        if column.null_count:
-            row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        values = column(field.name)
+        if values.null_count:
+            row = start + int(np.flatnonzero(values.is_null().to_numpy())[0])
             raise DataError(f"{path} row {row}: {field.name} is null; every row needs a value")
-        arrays.append(_cast(path, column, field))
-        fields.append(field)
-    for name in table.column_names:
+        array = _cast(path, values, field)
+        rows = array if rows is None else rows  # the names come first
+        if field.name in RANGES:
+            _check_range(path, field.name, array, rows, start)
+        yield field, array
+    for name in names:
         if name not in SCHEMA.names and name != FILE_ROW:
-            arrays.append(table[name])
-            fields.append(table.schema.field(name))
-    return one_chunk(pa.table(arrays, schema=pa.schema(fields)))
+            values = column(name)
+            yield pa.field(name, values.type), whole(path, name, values)
+
+
+def whole(path: Path, name: str, column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        raise DataError(f"{path}: the texts of column {name} take more than 2 GiB; split the catalog into several")
+    return array
 
 
 def one_chunk(table: pa.Table) -> pa.Table:
@@ -84,42 +130,25 @@ def one_chunk(table: pa.Table) -> pa.Table:
     return table.combine_chunks() if table.num_rows else table.schema.empty_table()
 
 
-def _cast(path: Path, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+def _cast(path: Path, column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
     try:
         if pa.types.is_dictionary(field.type):
-            return column.cast(pa.string()).combine_chunks().dictionary_encode()
-        return column.cast(field.type)
+            return whole(path, field.name, column.cast(pa.string())).dictionary_encode()
+        return whole(path, field.name, column.cast(field.type))
     except pa.ArrowException as error:
         raise DataError(
             f"{path}: column {field.name} of type {column.type} cannot become {field.type}: {error}"
         ) from None
 
 
-def validate(path: Path, table: pa.Table, role: str, images: Mapping[str, str]) -> None:
-    """Check every value; the message names file, row, name, value and what is allowed."""
-    if role not in ROLES:
-        raise DataError(f"{path}: role '{role}' is not allowed; allowed: {', '.join(ROLES)}")
-    for modality, template in images.items():
-        if "{name}" not in template and "{stem}" not in template:
-            raise DataError(f"{path}: path template '{template}' of modality '{modality}' lacks {{name}} (or {{stem}})")
-    names = table["name"]
-    for column, (low, high, inclusive) in RANGES.items():
-        values = table[column].to_numpy()
-        good = (values >= low) & (values <= high) if inclusive else (values > low) & (values < high)
-        if not good.all():
-            bad = np.flatnonzero(~good)
-            allowed = f"[{low:g}, {high:g}]" if inclusive else f"({low:g}, {high:g})"
-            raise DataError(
-                f"{path} row {bad[0]} ({names[int(bad[0])]}): {column} is {values[bad[0]]}; "
-                f"allowed: {allowed} ({len(bad)} such rows)"
-            )
-    if pc.count_distinct(names).as_py() != len(names):
-        _refuse_duplicate(path, names)
-
-
-def _refuse_duplicate(path: Path, names: pa.ChunkedArray) -> None:
-    first: dict[str, int] = {}
-    for row, name in enumerate(names.to_pylist()):
-        if name in first:
-            raise DataError(f"{path} row {row}: name '{name}' is taken by row {first[name]}; names are unique")
-        first[name] = row
+def _check_range(path: Path, column: str, array: pa.Array, names: pa.Array, start: int) -> None:
+    low, high, inclusive = RANGES[column]
+    values = array.to_numpy()
+    good = (values >= low) & (values <= high) if inclusive else (values > low) & (values < high)
+    if not good.all():
+        bad = np.flatnonzero(~good)
+        allowed = f"[{low:g}, {high:g}]" if inclusive else f"({low:g}, {high:g})"
+        raise DataError(
+            f"{path} row {start + bad[0]} ({names[int(bad[0])]}): {column} is {values[bad[0]]}; "
+            f"allowed: {allowed} ({len(bad)} such rows)"
+        )

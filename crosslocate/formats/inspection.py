@@ -136,7 +136,7 @@ def _catalog(path: Path, split: str | None, modalities: list[str] | None) -> Rec
     role = next(role for role, file in FILES.items() if file == path.name)
     try:
         table = pq.read_table(path)
-        header = read_header(path, table)
+        header = read_header(path, table.schema)
     except (OSError, pa.ArrowException) as error:
         return _nothing(path, role, "catalog", f"cannot be read as Parquet: {error}")
     except DataError as error:
