@@ -105,12 +105,12 @@ class Catalog:
         """Number of the place where the image was taken, int32 [n]."""
         return self.column("place")
 
-    @property
+    @cached_property
     def easting(self) -> Floats:
         """UTM easting in metres, float64 [n]; only catalogs that say it have it."""
         return self._optional("easting")
 
-    @property
+    @cached_property
     def northing(self) -> Floats:
         """UTM northing in metres, float64 [n]; only catalogs that say it have it."""
         return self._optional("northing")
