@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from crosslocate.data import storage
 from crosslocate.data.archive import Content
 from crosslocate.data.cache import ImageCache
-from crosslocate.data.catalog import Catalog, file_of
+from crosslocate.data.catalog import Catalog
+from crosslocate.data.catalog_paths import folder_of
 from crosslocate.data.images import Image, decode, modality, read_image
 from crosslocate.data.read_ahead import ReadAhead
 from crosslocate.data.requests import read_one
@@ -93,7 +94,7 @@ class ImageReader:
         return images
 
     def _decoded(self, name: str, rows: NDArray[np.int64]) -> Iterator[Image]:
-        paths = self._paths(name, rows)
+        paths = [Path(path) for path in self.catalog.paths(name, rows)]
         with closing(self._ahead.contents(paths)) as contents:
             for row, path, content in zip(rows.tolist(), paths, contents, strict=True):
                 yield self._image(name, row, path, content)
@@ -113,10 +114,6 @@ class ImageReader:
             )
         except DataError as error:
             raise DataError(f"{error}; image of {self.catalog.describe(row)}") from error.__cause__
-
-    def _paths(self, name: str, rows: NDArray[np.int64]) -> list[Path]:
-        template = self.catalog.template(name)
-        return [self.catalog.root / file_of(template, image) for image in self.catalog.names(rows)]
 
     def _read_partly(self, name: str, rows: NDArray[np.int64], cache: ImageCache) -> NDArray[Any]:
         """Read when some rows could not be kept because the disk is full."""
@@ -141,7 +138,7 @@ class ImageReader:
         The time of the last change of the image folder, or of the archive that it lies in, is part of it, so that
         images rendered anew (which replaces files) are decoded anew. An image overwritten in place is not noticed.
         """
-        folder = self.catalog.root / self.catalog.template(name).split("{")[0].rpartition("/")[0]
+        folder = self.catalog.root / folder_of(self.catalog.template(name))
         parts = [
             self.catalog.fingerprint(),
             str(folder.resolve()),

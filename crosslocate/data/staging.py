@@ -1,7 +1,8 @@
 """Staging: copying the images of catalogs to a disk of this machine, once, before they are read many times.
 
-Archives are copied as a whole, decompressed where they have to be; of folders, the files that the catalogs name. A copy
-keeps size and time of its source, which is how a source that changed is told from one that did not.
+Archives are copied as a whole, decompressed where they have to be; of several over which images are spread, those that
+have one of the rows; of folders, the files that the catalogs name. A copy keeps size and time of its source, which is
+how a source that changed is told from one that did not.
 """
 
 import hashlib
@@ -23,7 +24,8 @@ from numpy.typing import NDArray
 from crosslocate.console import say, track
 from crosslocate.data import storage
 from crosslocate.data.archive import stamp_of
-from crosslocate.data.catalog import Catalog, file_of
+from crosslocate.data.catalog import Catalog
+from crosslocate.data.catalog_paths import files, folder_of
 from crosslocate.data.completeness import SHOWN, missing_files
 from crosslocate.data.decompression import is_compressed, plain_copy, plain_path
 from crosslocate.data.locking import locked
@@ -89,25 +91,34 @@ class _Sources:
     Args:
         files: Source and target of archives, and of the indices beside them.
         compressed: Archives that have to be decompressed.
-        folders: Names of the images by source and target of a folder, and template in it.
+        folders: Catalogs of the images by source and target of a folder, and template in it.
     """
 
     files: dict[str, str]
     compressed: set[Path]
-    folders: dict[tuple[Path, Path, str], list[pa.ChunkedArray]]
+    folders: dict[tuple[Path, Path, str], list[Catalog]]
 
     def copies(self) -> Iterator[Copy]:
         """Source and target of every file, in the same order whenever it is asked for."""
         yield from self.files.items()
-        for (base, place, template), columns in self.folders.items():
-            several = len(columns) > 1  # splits may share images
-            names = (
-                pa.chunked_array([c for column in columns for c in column.chunks]).unique() if several else columns[0]
-            )
-            for start in range(0, len(names), TOGETHER):
-                for name in names.slice(start, TOGETHER).to_pylist():
-                    file = file_of(template, name)
-                    yield f"{base}/{file}", f"{place}/{file}"
+        for (base, place, template), catalogs in self.folders.items():
+            for name in _relative(catalogs, template):
+                yield f"{base}/{name}", f"{place}/{name}"
+
+
+def _relative(catalogs: Sequence[Catalog], template: str) -> Iterator[str]:
+    """What a template stands for in the rows of catalogs, each once: splits may share images."""
+    parts: Iterator[pa.Array] = chain.from_iterable(_filled_in(catalog, template) for catalog in catalogs)
+    if len(catalogs) > 1:
+        different = pa.chunked_array(list(parts), pa.string()).unique()
+        parts = (different.slice(start, TOGETHER) for start in range(0, len(different), TOGETHER))
+    for part in parts:
+        yield from part.to_pylist()
+
+
+def _filled_in(catalog: Catalog, template: str) -> Iterator[pa.Array]:
+    for start in range(0, len(catalog), TOGETHER):
+        yield files(catalog.path, template, catalog.table.slice(start, TOGETHER))
 
 
 def _sources(catalogs: Iterable[tuple[Catalog, Sequence[str]]], folder: Path) -> _Sources:
@@ -116,16 +127,36 @@ def _sources(catalogs: Iterable[tuple[Catalog, Sequence[str]]], folder: Path) ->
         for modality in modalities:
             base, rest = _source(catalog, modality)
             place = _place(base, folder)
-            if storage.container(base) is None:
-                found.folders.setdefault((base, place, rest), []).append(catalog.table["name"])
-            elif is_compressed(base):
-                found.compressed.add(base)
+            if storage.container(base) is not None:
+                _add_archive(found, base, place)
+            elif shards := _shards(catalog, base, rest):
+                for shard in shards:
+                    _add_archive(found, base / shard, place / shard, folder)
             else:
-                index = base.with_name(f".{base.name}.index")
-                found.files[str(base)] = str(place)
-                if index.is_file():
-                    found.files[str(index)] = str(place.with_name(index.name))
+                found.folders.setdefault((base, place, rest), []).append(catalog)
     return found
+
+
+def _add_archive(found: _Sources, archive: Path, place: Path, shards_into: Path | None = None) -> None:
+    if archive.is_file() and is_compressed(archive):
+        if shards_into is not None:
+            allowed = f"null, or shards that are not compressed as a whole ({archive} is)"
+            raise ConfigError("dataset.staging", str(shards_into), allowed)
+        found.compressed.add(archive)
+        return
+    index = archive.with_name(f".{archive.name}.index")
+    found.files[str(archive)] = str(place)
+    if index.is_file():
+        found.files[str(index)] = str(place.with_name(index.name))
+
+
+def _shards(catalog: Catalog, base: Path, template: str) -> list[str]:
+    """The archives below a folder that the rows of a catalog are spread over; none where they are plain files."""
+    shard = storage.innermost(template)
+    if shard is None:
+        return []
+    different = dict.fromkeys(name for part in _filled_in(catalog, shard) for name in part.unique().to_pylist())
+    return list(different) if any(storage.container(base / name) for name in different) else []
 
 
 def _source(catalog: Catalog, modality: str) -> tuple[Path, str]:
@@ -134,7 +165,7 @@ def _source(catalog: Catalog, modality: str) -> tuple[Path, str]:
     archive = storage.container(Path(template))
     if archive is not None:
         return archive, template[len(str(archive)) + 1 :]
-    fixed = template.split("{")[0].rpartition("/")[0]
+    fixed = folder_of(template)
     return Path(fixed), template[len(fixed) + 1 :]
 
 

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from crosslocate.data import archive as archive_module
 from crosslocate.data import read_ahead, storage
-from crosslocate.data.catalog import read_catalog
+from crosslocate.data.catalog import read_catalog, write_catalog
 from crosslocate.data.open_archives import OpenArchives
 from crosslocate.data.read_ahead import ReadAhead
 from crosslocate.data.reader import ImageReader
 from crosslocate.data.requests import read_one, requests
+from crosslocate.data.schema import SCHEMA
 from crosslocate.errors import DataError
 
 SIZE = (12, 16)
@@ -280,3 +281,28 @@ def test_an_archive_is_read_like_a_folder(tiny_dataset, tmp_path):
     rows = np.random.default_rng(1).integers(0, len(catalog), 50)
     found = ImageReader(packed, ["depth"], SIZE, read_ahead=4).read(rows)
     np.testing.assert_array_equal(found["depth"], ImageReader(catalog, ["depth"], SIZE).read(rows)["depth"])
+
+
+@pytest.mark.usefixtures("threads_always")
+def test_more_shards_than_stay_open_are_read_like_a_folder(tiny_dataset, tmp_path, monkeypatch):
+    catalog = read_catalog(tiny_dataset / "database.parquet")
+    for place in range(8):
+        with tarfile.open(tmp_path / f"{place}.tar", "w") as file:
+            for row in np.flatnonzero(np.asarray(catalog.place) == place):
+                path = catalog.image_path("depth", row)
+                file.add(path, f"depth/{path.name}")
+    columns = {name: catalog.table[name].combine_chunks() for name in SCHEMA.names}
+    write_catalog(tmp_path / "shards.parquet", columns, "database", {"depth": "{place}.tar/depth/{name}.exr"})
+    few = OpenArchives(storage._open, most=2)
+    monkeypatch.setattr(storage, "_archives", few)
+    rows = np.random.default_rng(1).permutation(len(catalog))
+    expected = ImageReader(catalog, ["depth"], SIZE).read(rows)["depth"]
+    for reads in (0, 5):
+        reader = ImageReader(read_catalog(tmp_path / "shards.parquet"), ["depth"], SIZE, read_ahead=reads)
+        np.testing.assert_array_equal(reader.read(rows)["depth"], expected)
+        assert len(few) == 2
+    key = ImageReader(read_catalog(tmp_path / "shards.parquet"), ["depth"], SIZE)._key
+    before = key("depth")
+    shutil.copy(tmp_path / "7.tar", tmp_path / "new")
+    (tmp_path / "new").replace(tmp_path / "7.tar")
+    assert key("depth") != before, "a shard was replaced: what is cached of it may be old"

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from crosslocate.data import decompression, staging, storage
-from crosslocate.data.catalog import read_catalog
+from crosslocate.data.catalog import read_catalog, write_catalog
 from crosslocate.data.completeness import missing_images
 from crosslocate.data.decompression import plain_path
 from crosslocate.data.reader import ImageReader
+from crosslocate.data.schema import SCHEMA
 from crosslocate.data.staging import stage, staged
 from crosslocate.errors import ConfigError, DataError
 
@@ -186,6 +187,71 @@ def test_what_makes_a_data_set_decompresses_into_the_folder(make_datamodule, com
     )
     module.prepare_data()
     assert plain_path(archive, tmp_path / "ssd").is_file()
+
+
+@pytest.fixture
+def sharded(dataset):
+    """Views whose depth is spread over archives by a column, one for every two places."""
+    catalog = read_catalog(dataset / "database.parquet")
+    columns = {name: catalog.table[name].combine_chunks() for name in SCHEMA.names}
+    shard = np.asarray(catalog.place) // 2
+    for number in np.unique(shard):
+        with tarfile.open(dataset / f"depth_{number}.tar", "w") as file:
+            for row in np.flatnonzero(shard == number):
+                path = catalog.image_path("depth", row)
+                file.add(path, path.name)
+    images = {**catalog.images, "depth": "depth_{shard}.tar/{name}.exr"}
+    write_catalog(dataset / "sharded.parquet", {**columns, "shard": shard}, "database", images)
+    return read_catalog(dataset / "sharded.parquet")
+
+
+def test_of_shards_those_with_a_row_are_copied(sharded, views, tmp_path, copied):
+    (sharded.root / ".depth_2.tar.index").write_bytes(b"not an index")
+    folder, val = tmp_path / "ssd", sharded.split("val")
+    stage([(val, ["depth"])], folder)
+    assert sorted(copied) == [".depth_2.tar.index", "depth_2.tar"]
+    stage([(sharded, ["depth", "segments"]), (sharded.split("train"), ["depth"])], folder)
+    archives = [name for name in copied if name.endswith(".tar")]
+    assert sorted(archives) == [f"depth_{k}.tar" for k in range(4)]
+    copied.clear()
+    stage([(sharded, ["depth", "segments"])], folder)
+    assert copied == []
+    copy = staged(sharded, folder)
+    assert list(missing_images(copy, ["depth", "segments"])) == []
+    assert copy.image_path("depth", 30) != sharded.image_path("depth", 30)
+    assert same(sharded, views)
+    for k in range(4):
+        (sharded.root / f"depth_{k}.tar").unlink()
+    assert same(copy, views)
+    (sharded.root / "depth_3.tar").touch()
+    with pytest.raises(DataError, match=r"(?s)3 image files are missing:\n.*depth_0\.tar"):
+        stage([(sharded, ["depth"])], folder)
+
+
+def test_compressed_shards_are_refused(sharded, tmp_path, copied):
+    with tarfile.open(sharded.root / "depth_1.tar", "w:gz") as file:
+        file.add(sharded.root / "database/depth", "depth")
+    with pytest.raises(ConfigError, match=r"dataset\.staging=.*null, or shards .*\(.*depth_1\.tar is\)"):
+        stage([(sharded, ["depth"])], tmp_path / "ssd")
+    assert copied == []
+
+
+def test_folders_by_a_column_are_copied_file_by_file(dataset, views, tmp_path, copied):
+    """A template may spread images over folders, also such as are called like archives."""
+    columns = {name: views.table[name].combine_chunks() for name in SCHEMA.names}
+    place = np.asarray(views.place)
+    for row in range(len(views)):
+        source = dataset / "database/depth" / f"{views.name(row)}.exr"
+        target = dataset / f"by_place/{place[row]}.zip" / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    images = {**views.images, "depth": "by_place/{place}.zip/{name}.exr"}
+    write_catalog(dataset / "spread.parquet", columns, "database", images)
+    spread = read_catalog(dataset / "spread.parquet").split("val")
+    stage([(spread, ["depth", "segments"])], tmp_path / "ssd")
+    assert len(copied) == 2 * len(spread) == 48
+    shutil.rmtree(dataset / "by_place")
+    assert same(staged(spread, tmp_path / "ssd"), views.split("val"))
 
 
 def stage_views(catalog, folder, out):
