@@ -1,4 +1,4 @@
-"""Build a descriptor index: ``python -m crosslocate.index checkpoint=... [split=...] [output=...]``."""
+"""Build a descriptor index: ``python -m crosslocate.index checkpoint=... [split=...] [output=...] [devices=...]``."""
 
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,34 @@ def main(cfg: Any) -> None:
 
 def index(cfg: Any) -> Path:
     """The whole job of a validated configuration; returns the folder of the index."""
+    import os
+
+    from omegaconf import OmegaConf
+
+    from crosslocate.localization import shares
     from crosslocate.threads import limit_threads
 
     limit_threads(cfg.threads)
-    from crosslocate.console import say
-    from crosslocate.lit.restore import load_retriever
-    from crosslocate.localization.index import build_index, data_root, index_folder, read_database
+    import torch
 
-    retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths)
-    database = read_database(data_root(retriever.config, cfg.root), cfg.split)
-    folder = Path(cfg.output) if cfg.output else index_folder(Path(cfg.paths.cache), retriever, database)
-    built = build_index(
-        retriever,
-        database,
-        folder,
-        split=cfg.split,
-        checkpoint=str(cfg.checkpoint),
-        batch_size=cfg.batch_size,
-        workers=cfg.workers,
-    )
-    say(f"{built.path}: {len(built.store):,} descriptors of {built.store.size} numbers")
-    return built.path
+    from crosslocate.lit.compilation import can_compile
+    from crosslocate.lit.signals import listening
+    from crosslocate.localization.processes import in_processes
+    from crosslocate.localization.share_job import combine, embed_share, finish, leaving_notes
+
+    shard, gpus = shares.launched_shard(os.environ), torch.cuda.device_count()
+    devices = shares.devices_of(cfg.device, cfg.devices, shard, shares.local_number(os.environ), gpus)
+    config = {
+        **OmegaConf.to_container(cfg, resolve=True),  # type: ignore[dict-item]
+        "compile": cfg.compile and can_compile(devices[0]),
+        "threads": shares.threads_of(cfg.threads, len(devices), os.cpu_count() or 1, devices[0]),
+    }
+    with listening(), leaving_notes() as note:
+        if len(devices) == 1:
+            done = embed_share(config, shard, devices[0], note)
+        else:
+            done = combine(in_processes(embed_share, config, shard, devices, note))
+    return finish(done, shard)
 
 
 if __name__ == "__main__":

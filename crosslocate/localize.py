@@ -27,7 +27,7 @@ def localize(cfg: Any) -> "Answer":
     from crosslocate.console import say
     from crosslocate.data.images import modality
     from crosslocate.lit.restore import load_retriever
-    from crosslocate.localization.index import data_root, read_header
+    from crosslocate.localization.index import data_root, made_with, read_header
     from crosslocate.localization.locate import Localizer
     from crosslocate.localization.photo import find_photo, read_queries
     from crosslocate.localization.picture import draw_answer
@@ -35,7 +35,8 @@ def localize(cfg: Any) -> "Answer":
     from crosslocate.localization.relief_map import find_terrain
     from crosslocate.localization.report import print_answer, write_answer
 
-    retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths)
+    made = made_with(Path(cfg.index)) if cfg.index else {}
+    retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths, **made)
     root = Path(read_header(Path(cfg.index))["catalog"]).parent if cfg.index else data_root(retriever.config, cfg.root)
     fov = None if cfg.photo_fov is None else math.radians(cfg.photo_fov)
     modalities, queries = retriever.pipeline.compositions["query"].modalities, read_queries(root, cfg.split)
@@ -58,7 +59,8 @@ def localize(cfg: Any) -> "Answer":
 
 def _index(cfg: Any, retriever: Any, root: Path) -> "DescriptorIndex":
     """The index named in the configuration, or one in the cache."""
-    from crosslocate.localization.index import build_index, index_folder, open_index, read_database
+    from crosslocate.localization.building import build_index
+    from crosslocate.localization.index import index_folder, open_index, read_database
 
     if cfg.index:
         return open_index(retriever, Path(cfg.index))

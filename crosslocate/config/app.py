@@ -53,7 +53,7 @@ def entry_point(config_name: str, validate: Callable[[Any], None]) -> Callable[[
             except RunStopped as stopped:  # what surrounds the run is closed by now
                 from crosslocate.config.requeue import leave
 
-                leave(stopped, cfg.paths.run)
+                leave(stopped, cfg.paths.run if "resume" in cfg else "")
             except (CrossLocateError, OSError) as error:
                 text = said(error)
                 if text is None or "HYDRA_FULL_ERROR" in os.environ:

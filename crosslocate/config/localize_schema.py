@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from crosslocate.config.schema import PathsConfig
+from crosslocate.config.validate import PRECISIONS
 from crosslocate.errors import ConfigError
 
 
@@ -20,7 +21,13 @@ class IndexConfig:
     output: str | None = MISSING
     batch_size: int = MISSING
     workers: int = MISSING
+    prefetch: int = MISSING
     device: str = MISSING
+    devices: Any = MISSING
+    precision: str | None = MISSING
+    compile: bool = MISSING
+    dtype: str = MISSING
+    verify: bool = MISSING
     threads: int | None = MISSING
     paths: PathsConfig = MISSING
 
@@ -56,11 +63,17 @@ def validate_index(cfg: Any) -> None:
     Raises:
         ConfigError: Names the key, the value and what is allowed.
     """
-    _given(cfg, "checkpoint", "a checkpoint file or the folder of a run")
-    _at_least(cfg, "batch_size", 1)
-    _at_least(cfg, "workers", 0)
-    if cfg.threads is not None:
-        _at_least(cfg, "threads", 1)
+    from crosslocate.retrieval.store_header import DTYPES
+
+    _check_embedding(cfg)
+    _at_least(cfg, "prefetch", 1)
+    number = isinstance(cfg.devices, int) and not isinstance(cfg.devices, bool)
+    if cfg.devices != "auto" and not (number and cfg.devices >= 1):
+        raise ConfigError("devices", cfg.devices, "an integer of at least 1, or auto: every GPU")
+    if cfg.precision is not None and cfg.precision not in PRECISIONS:
+        raise ConfigError("precision", cfg.precision, [*PRECISIONS, "null"])
+    if cfg.dtype not in DTYPES:
+        raise ConfigError("dtype", cfg.dtype, DTYPES)
 
 
 def validate_localize(cfg: Any) -> None:
@@ -70,7 +83,7 @@ def validate_localize(cfg: Any) -> None:
         ConfigError: Names the key, the value and what is allowed.
     """
     _given(cfg, "photo", "an image file, or the name of a query of the data set")
-    validate_index(cfg)
+    _check_embedding(cfg)
     _at_least(cfg, "top", 1)
     _at_least(cfg, "views", cfg.top, "it is the number of views that places are formed from, so at least top")
     if cfg.photo_fov is not None and not 0.0 < cfg.photo_fov < 180.0:
@@ -80,6 +93,14 @@ def validate_localize(cfg: Any) -> None:
             raise ConfigError(key, cfg[key], f"a number from {low:g} to {high:g}")
     if not 0.0 < cfg.temperature < math.inf:
         raise ConfigError("temperature", cfg.temperature, "a number above 0")
+
+
+def _check_embedding(cfg: Any) -> None:
+    _given(cfg, "checkpoint", "a checkpoint file or the folder of a run")
+    _at_least(cfg, "batch_size", 1)
+    _at_least(cfg, "workers", 0)
+    if cfg.threads is not None:
+        _at_least(cfg, "threads", 1)
 
 
 def _given(cfg: Any, key: str, what: str) -> None:

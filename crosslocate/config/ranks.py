@@ -79,10 +79,16 @@ def end_with_parent() -> None:
     Of a run whose first process was killed, nobody must be left who writes into its folder: it may be resumed. Linux
     only; elsewhere such a process ends when it next needs the others.
     """
-    if int(os.environ.get("LOCAL_RANK") or 0) == 0 or not sys.platform.startswith("linux"):
+    if int(os.environ.get("LOCAL_RANK") or 0) != 0:
+        end_with(int(os.environ.get(FIRST, os.getppid())))
+
+
+def end_with(parent: int) -> None:
+    """Let the kernel kill this process when the process that started it, of number ``parent``, ends. Linux only."""
+    if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.environ.get(FIRST, str(os.getppid())) != str(os.getppid()):  # it ended before that
+    if os.getppid() != parent:  # it ended before that
         sys.exit(1)
 
 

@@ -2,9 +2,10 @@
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from crosslocate.lit.module import RetrievalModule
 
 CONFIG_KEY = "crosslocate_config"
+AUTOCAST: Mapping[str, torch.dtype | None] = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+"""What a network computes in, by the name of a precision; None: in that of its weights."""
 _MISFITS = (AttributeError, TypeError, ValueError, LookupError, AssertionError, RuntimeError)
 """What values of a wrong type, of a configuration of another kind, end in."""
 
@@ -182,6 +185,9 @@ class Retriever:
         pipeline: From raw images to network inputs.
         device: Where it computes.
         fingerprint: Hash of weights and of everything that shapes network inputs.
+        precision: What it computes in, see `AUTOCAST`.
+        compiled: Whether database views are embedded by the network as ``torch.compile`` makes it; a single query is
+            not worth the minutes that this takes.
     """
 
     config: DictConfig
@@ -189,24 +195,43 @@ class Retriever:
     pipeline: InputPipeline
     device: torch.device
     fingerprint: str
+    precision: str = "32-true"
+    compiled: bool = False
 
     @torch.inference_mode()
     def encode(self, role: str, inputs: Tensor) -> Tensor:
         """Float32 descriptors [n, D], on the device, of network inputs of a role (``query`` or ``database``)."""
-        branch = {"query": self.network.encode_query, "database": self.network.encode_database}[role]
-        return branch(inputs.to(self.device))
+        branch = {"query": self.network.encode_query, "database": self._encode_database}[role]
+        dtype = AUTOCAST[self.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+            return branch(inputs.to(self.device))
+
+    @cached_property
+    def _encode_database(self) -> Callable[[Tensor], Tensor]:
+        encode = self.network.encode_database
+        return torch.compile(encode) if self.compiled else encode
 
 
-def load_retriever(checkpoint: str | Path, device: str = "auto", paths: DictConfig | None = None) -> Retriever:
+def load_retriever(
+    checkpoint: str | Path,
+    device: str = "auto",
+    paths: DictConfig | None = None,
+    *,
+    precision: str | None = None,
+    compiled: bool = False,
+) -> Retriever:
     """Restore a trained network from a checkpoint file or the folder of a run (its best checkpoint).
 
     Args:
         checkpoint: File, or folder of a run.
         device: ``cpu``, ``cuda``, ``cuda:<n>``, or ``auto``: a GPU where there is one.
         paths: Replaces the paths of the run's configuration.
+        precision: See `AUTOCAST`; None: the one that the run was trained in.
+        compiled: See `Retriever`.
 
     Raises:
         CheckpointError: Missing, damaged, or of another architecture than its configuration says.
+        ConfigError: No such precision.
     """
     file = checkpoint_file(checkpoint)
     content = read_checkpoint(file)
@@ -215,8 +240,11 @@ def load_retriever(checkpoint: str | Path, device: str = "auto", paths: DictConf
     network = module.network
     with described_by(file):
         fingerprint = _fingerprint(network, config)
+        wanted = str(config.trainer.precision) if precision is None else precision
+    if wanted not in AUTOCAST:
+        raise ConfigError("precision", wanted, AUTOCAST)
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    return Retriever(config, network.eval().to(chosen), datamodule.pipeline, chosen, fingerprint)
+    return Retriever(config, network.eval().to(chosen), datamodule.pipeline, chosen, fingerprint, wanted, compiled)
 
 
 def _fingerprint(network: CrossModalNetwork, config: DictConfig) -> str:

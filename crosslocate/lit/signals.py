@@ -131,6 +131,26 @@ def listener() -> Listener | None:
     return _listeners[-1] if _listeners else None
 
 
+@contextmanager
+def deferring() -> Iterator[Listener | None]:
+    """Surround work that looks for signals itself, at its boundaries: they are noted, where anybody listens to them.
+
+    Raises:
+        RunStopped: At the end, when one was noted that the work did not follow.
+    """
+    heard = listener()
+    if heard is None:
+        yield None
+        return
+    heard.defer()
+    try:
+        yield heard
+    except BaseException:
+        heard.give_up()
+        raise
+    heard.act()
+
+
 def stronger(one: int | None, other: int) -> int:
     """The signal that counts of two: one that asks for another start of the job, before one that only ends it."""
     return other if one is None else max(one, other, key=SIGNALS.index)

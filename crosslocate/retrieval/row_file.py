@@ -6,6 +6,8 @@ A write through a map kills the process when the disk turns out to be full; a sy
 import errno
 import os
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import StoreError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_RESERVATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What file systems say that cannot reserve space."""
 
@@ -51,20 +52,30 @@ class RowFile:
             raise StoreError(f"{self.path.parent} was opened for reading only")
         data = np.ascontiguousarray(values, self.rows.dtype).reshape(-1).view(np.uint8).data
         starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1).tolist()
-        try:
+        with self._explained():
             for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
                 part = data[start * self._row_bytes : end * self._row_bytes]
                 _write_all(self._file, part, int(rows[start]) * self._row_bytes)
+
+    def flush(self) -> None:
+        """Have what was written reach the disk, so that processes on other machines see it.
+
+        Raises:
+            StoreError: It cannot; network disks may say only now that they are full.
+        """
+        if self._file is not None:
+            with self._explained():
+                os.fsync(self._file)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StoreError(
                 f"{self.path} cannot be written ({error.strerror}); what was written before is kept. Make room, or "
                 "repair the disk, and start the same again"
             ) from error
-
-    def flush(self) -> None:
-        """Have what was written reach the disk, so that processes on other machines see it."""
-        if self._file is not None:
-            os.fsync(self._file)
 
 
 def reserve(path: Path, size: int) -> None:

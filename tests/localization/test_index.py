@@ -12,8 +12,8 @@ import torch
 
 from crosslocate.data.reader import ImageReader
 from crosslocate.errors import DataError, StoreError
+from crosslocate.localization.building import build_index
 from crosslocate.localization.index import (
-    build_index,
     data_root,
     index_fingerprint,
     index_folder,
@@ -69,21 +69,26 @@ def test_a_finished_index_is_taken_as_it_is(depth_retriever, tiny_dataset, tmp_p
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from crosslocate.lit.restore import Retriever, load_retriever
-from crosslocate.localization.index import build_index, read_database
+from crosslocate.localization.building import build_index
+from crosslocate.localization.index import read_database
+from crosslocate.retrieval.store import COVERED
 
 encode, calls = Retriever.encode, []
 
 def dying(self, role, inputs):
     calls.append(len(inputs))
-    if len(calls) == 4:  # one view for the size, two batches, and then
+    if len(calls) == 3:
+        while coverage.read_bytes().count(COVERED) < 2 * int(batch):  # a thread writes
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return encode(self, role, inputs)
 
 Retriever.encode = dying
 checkpoint, root, folder, batch = sys.argv[1:]
+coverage = Path(folder) / "descriptors/coverage.bin"
 database = read_database(Path(root), "all")
 build_index(load_retriever(checkpoint, "cpu"), database, Path(folder), split="all", checkpoint="best.ckpt",
             batch_size=int(batch), workers=0)
@@ -142,11 +147,11 @@ def test_missing_images_are_named_before_anything_is_embedded(depth_retriever, t
 def test_no_index_or_a_damaged_one_says_what_to_do(depth_retriever, tmp_path):
     with pytest.raises(StoreError, match=r"no index in .*index\.json is missing"):
         open_index(depth_retriever, tmp_path)
-    (tmp_path / "index.json").write_text('{"format": 1}')
+    (tmp_path / "index.json").write_text('{"format": 2}')
     with pytest.raises(StoreError, match=r"index\.json is damaged.*catalog"):
         open_index(depth_retriever, tmp_path)
     (tmp_path / "index.json").write_text('{"format": 9}')
-    with pytest.raises(StoreError, match=r"format 9; this version reads format 1"):
+    with pytest.raises(StoreError, match=r"format 9; this version reads format 2: remove .* and build"):
         open_index(depth_retriever, tmp_path)
 
 

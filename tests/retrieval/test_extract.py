@@ -22,7 +22,7 @@ def test_every_view_lands_in_its_row_without_gradients(tmp_path):
         return network(images)
 
     store = DescriptorStore.create(tmp_path / "a", 23, 4)
-    assert extract(encode, batches(inputs, torch.randperm(23), 5), store) == 23
+    assert extract(encode, batches(inputs, torch.randperm(23), 5), store).written == 23
     store.require_complete()
     torch.testing.assert_close(torch.from_numpy(store.descriptors.copy()), network(inputs).detach())
     assert seen == [False] * 5
@@ -31,9 +31,9 @@ def test_every_view_lands_in_its_row_without_gradients(tmp_path):
 def test_shards_of_several_processes_fill_one_store(tmp_path):
     inputs = torch.randn(11, 3)
     store = DescriptorStore.create(tmp_path / "a", 11, 3)
-    first = extract(lambda x: x, batches(inputs, torch.arange(0, 11, 2), 4), store)
+    first = extract(lambda x: x, batches(inputs, torch.arange(0, 11, 2), 4), store).written
     assert store.missing().tolist() == [1, 3, 5, 7, 9]
-    assert first + extract(lambda x: x, batches(inputs, torch.arange(1, 11, 2), 4), store) == 11
+    assert first + extract(lambda x: x, batches(inputs, torch.arange(1, 11, 2), 4), store).written == 11
     store.require_complete()
 
 
