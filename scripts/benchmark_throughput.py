@@ -25,7 +25,7 @@ import torch
 from generated_images import generate, packed
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from crosslocate.config.app import conf_dir
 from crosslocate.config.build import build
@@ -36,14 +36,24 @@ from crosslocate.data.dataset import TripletDataset, ViewDataset, whole_batch
 from crosslocate.data.reader import ImageReader
 from crosslocate.lit.assembly import build_datamodule, build_module
 from crosslocate.lit.module import parameter_groups
-from crosslocate.mining.extraction import RowSampler
 
 ENOUGH = 1.25
 """Times as fast as the other that one side has to be to be called no limit at all."""
 
 
-class Given(RowSampler):
-    """Batches of whatever was assigned last: rows, or the rows of a plan."""
+class Given(Sampler[list[Any]]):
+    """Batches of the keys assigned last: rows, or the rows of a plan."""
+
+    def __init__(self, size: int, keys: list[Any]) -> None:
+        self.size, self.keys = size, keys
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        """Yield the keys in batches."""
+        for start in range(0, len(self.keys), self.size):
+            yield self.keys[start : start + self.size]
+
+    def __len__(self) -> int:
+        return -(-len(self.keys) // self.size)
 
 
 @dataclass
@@ -57,19 +67,18 @@ class Bench:
     device: torch.device
     images: int
 
-    def batches(self, dataset: Any, keys: list[Any], size: int, workers: int) -> tuple[Given, DataLoader[Any]]:
-        """A loader whose workers run already, and its sampler, set to the keys."""
-        sampler = Given(size)
+    def batches(self, dataset: Any, keys: list[Any], size: int, workers: int) -> DataLoader[Any]:
+        """A loader of keys whose workers run already."""
+        sampler = Given(1, keys[:1] * max(1, workers))  # one for every worker, to begin with
         options = {**self.datamodule.loading(), "num_workers": workers}
         options["prefetch_factor"] = self.datamodule.prefetch if workers else None
         loader: DataLoader[Any] = DataLoader(
             dataset, batch_sampler=sampler, collate_fn=whole_batch, persistent_workers=workers > 0, **options
         )
-        sampler.assign(keys[:1] * max(1, workers))
         for _ in loader:
             pass
-        sampler.assign(keys)
-        return sampler, loader
+        sampler.size, sampler.keys = size, keys
+        return loader
 
     def reader(self, catalog: Catalog, role: str, cache: Path | None, ahead: int | None = None) -> ImageReader:
         """Reads the images of a role as the configuration says."""
@@ -161,7 +170,7 @@ def reading(bench: Bench, catalog: Catalog, cache: Path | None, workers: int, ah
     if cache is not None:
         reader.read(rows)
     size = min(bench.datamodule.extraction_batch_size, max(1, len(rows) // (2 * max(1, workers))))
-    _, loader = bench.batches(ViewDataset(reader), rows.tolist(), size, workers)
+    loader = bench.batches(ViewDataset(reader), rows.tolist(), size, workers)
     if cache is None:
         forget(catalog, reader.modalities, rows)
     return len(rows) / _timed(lambda: list(_counted(loader)))
@@ -184,7 +193,7 @@ def embedding(bench: Bench, catalog: Catalog, cache: Path, workers: int) -> dict
     found = {"composition": size / bench.seconds(lambda: compose_inputs("database", raw))}
     found["network"] = size / bench.seconds(lambda: bench.embed(inputs))
     for name, folder in (("from files", None), ("from the cache", cache)):
-        _, loader = bench.batches(ViewDataset(bench.reader(catalog, "database", folder)), rows.tolist(), size, workers)
+        loader = bench.batches(ViewDataset(bench.reader(catalog, "database", folder)), rows.tolist(), size, workers)
 
         def work(loader: DataLoader[Any] = loader) -> None:
             for batch in loader:
@@ -218,7 +227,7 @@ def training(bench: Bench, queries: Catalog, views: Catalog, cache: Path, worker
         data = dataset(folder)
         for part in range(0, triplets, size):
             data.__getitems__(keys[part : part + size])  # fills the cache
-        _, loader = bench.batches(data, keys, size, workers)
+        loader = bench.batches(data, keys, size, workers)
         sums: list[int] = []
 
         def work(loader: DataLoader[Any] = loader, sums: list[int] = sums) -> None:

@@ -38,10 +38,10 @@ class ViewDataset(Dataset[Batch]):
     def __init__(self, reader: ImageReader, rows: ArrayLike | None = None) -> None:
         self.reader = reader
         self.role = {"queries": "query", "database": "database"}[reader.catalog.role]
-        self.rows: Rows = np.arange(len(reader.catalog)) if rows is None else np.asarray(rows, np.int64)
+        self.rows: Rows | None = None if rows is None else np.asarray(rows, np.int64)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.reader.catalog if self.rows is None else self.rows)
 
     def __getitem__(self, key: int) -> Batch:
         """A batch of one."""
@@ -50,7 +50,7 @@ class ViewDataset(Dataset[Batch]):
     def __getitems__(self, keys: ArrayLike) -> Batch:
         """The batch of some positions."""
         positions = np.array(keys, np.int64)
-        rows = self.rows[positions]
+        rows = positions.copy() if self.rows is None else self.rows[positions]
         return {
             "images": _tensors(self.reader, rows),
             "positions": torch.from_numpy(positions),

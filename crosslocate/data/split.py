@@ -62,13 +62,13 @@ class ShardSampler(Sampler[NDArray[np.int64]]):
     """
 
     def __init__(self, count: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.positions = np.arange(rank, count, world_size)
+        self.share = range(rank, count, world_size)  # takes no memory, however many there are
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.positions) // self.batch_size)
+        return -(-len(self.share) // self.batch_size)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         """Yield int64 arrays of positions."""
-        for start in range(0, len(self.positions), self.batch_size):
-            yield self.positions[start : start + self.batch_size]
+        for start in range(0, len(self.share), self.batch_size):
+            yield np.array(self.share[start : start + self.batch_size], np.int64)
