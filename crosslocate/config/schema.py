@@ -29,6 +29,7 @@ class MiningConfig:
     miner: Any = MISSING
     strategy: Any = MISSING
     refresh: Any = MISSING
+    candidates: Any = MISSING
     queries_per_round: int | None = MISSING
     queries_together: int = MISSING
     shuffle: bool = MISSING

@@ -125,6 +125,7 @@ def build_mining(cfg: DictConfig) -> MiningCallback:
     return MiningCallback(
         build(mining.miner),
         build(mining.refresh),
+        build(mining.candidates),
         mining.queries_per_round,
         mining.queries_together,
         mining.shuffle,

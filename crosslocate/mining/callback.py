@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from crosslocate.console import say
 from crosslocate.errors import DataError
+from crosslocate.mining.candidates import Candidates
 from crosslocate.mining.descriptors import RowDescriptors, Rows
 from crosslocate.mining.extraction import RoundExtractor
 from crosslocate.mining.loader import RoundLoader
 from crosslocate.mining.miner import MinedRound, Miner, MiningTask
 from crosslocate.mining.order import spread_over_places
-from crosslocate.mining.plan import MiningReport, Plan
-from crosslocate.mining.refresh import Refresh
+from crosslocate.mining.plan import NO_VIEW, MiningReport, Plan
+from crosslocate.mining.refresh import Moment, Refresh
 from crosslocate.mining.related import flatten
 
 
@@ -29,12 +30,14 @@ class MiningCallback(pl.Callback):
     Args:
         miner: Chooses triplets.
         refresh: Which rows are embedded again.
+        candidates: Where the views come from among which negatives are chosen.
         queries_per_round: Queries between two refreshes; None refreshes once an epoch.
         queries_together: Queries of a place that follow each other, and so mostly share a batch.
         shuffle: Whether every epoch has an order of its own; otherwise queries come as the catalog lists them.
         seed: Seed of every draw.
 
     Attributes:
+        rounds: Rounds planned so far, over all epochs.
         between_batches: Called after every batch of an extraction, equally often on every process; may end the run.
     """
 
@@ -42,12 +45,15 @@ class MiningCallback(pl.Callback):
         self,
         miner: Miner,
         refresh: Refresh,
+        candidates: Candidates,
         queries_per_round: int | None,
         queries_together: int,
         shuffle: bool,
         seed: int,
     ) -> None:
-        self.miner, self.refresh = miner, refresh
+        candidates.require(miner)
+        self.miner, self.refresh, self.candidates = miner, refresh, candidates
+        self.rounds = 0
         self.queries_per_round, self.queries_together = queries_per_round, queries_together
         self.shuffle, self.seed = shuffle, seed
         self.report: MiningReport | None = None
@@ -75,6 +81,8 @@ class MiningCallback(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Remove the descriptors of the last round, and end the processes that read images."""
         if stage == "fit":
+            self.refresh.close()
+            self.candidates.close()
             self._extractor.clear()
             if isinstance(trainer.train_dataloader, RoundLoader):
                 trainer.train_dataloader.close()
@@ -94,22 +102,24 @@ class MiningCallback(pl.Callback):
         queries = self._round_queries(epoch, index)
         key = (self.seed, epoch, index)
         task = MiningTask(queries, self._data.relations, self._may_be_negative, len(self._data.database), key)
-        candidates = self.miner.candidates(task)
+        moment = Moment(self.rounds, key)
         begin = time.perf_counter()
-        query_descriptors, database_descriptors = self._extract(queries, candidates)
+        self._extractor.begin()
+        candidates, lookups = self._looked_at(task, moment)
         extracted = time.perf_counter()
-        mined = self.miner.mine(task, candidates, query_descriptors, database_descriptors)
-        images = sum(len(d.rows) for d in (query_descriptors, database_descriptors) if d is not None)
-        self._log(mined, images, extracted - begin, time.perf_counter() - extracted)
+        mined = self.miner.mine(task, candidates, *lookups)
+        self._log(mined, moment, lookups[1], extracted - begin, time.perf_counter() - extracted)
+        self.rounds += 1
         return mined.plan
 
     def state_dict(self) -> dict[str, Any]:
-        """What the miner remembers."""
-        return {"miner": self.miner.state_dict()}
+        """What the miner remembers, and how many rounds there were."""
+        return {"miner": self.miner.state_dict(), "rounds": self.rounds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue with what the miner of a checkpoint remembered."""
+        """Continue with what the miner of a checkpoint remembered; earlier versions did not count rounds."""
         self.miner.load_state_dict(state_dict["miner"])
+        self.rounds = state_dict.get("rounds", 0)
 
     def _may_be_negative(self, queries: Rows, views: Rows) -> NDArray[np.bool_]:
         return self._rule.allowed(self._data.queries, queries, self._data.database, views)
@@ -123,31 +133,50 @@ class MiningCallback(pl.Callback):
         size = self.queries_per_round or len(order)
         return order[index * size : (index + 1) * size]
 
-    def _extract(self, queries: Rows, candidates: Rows) -> tuple[RowDescriptors | None, RowDescriptors | None]:
+    def _looked_at(
+        self, task: MiningTask, moment: Moment
+    ) -> tuple[Rows, tuple[RowDescriptors | None, RowDescriptors | None]]:
+        """Candidates of a round, and descriptors of its queries, and of candidates and positives."""
         if not self.miner.needs_descriptors:
-            return None, None
-        _, positives = flatten(self._data.relations.positives, queries)
-        query_rows, database_rows = self.refresh.rows(
-            queries, positives, candidates, len(self._data.queries), len(self._data.database)
-        )
-        return self._extractor.queries(query_rows), self._extractor.database(database_rows)
+            return self.candidates.rows(task, self.miner, moment, None, self._extractor), (None, None)
+        queries = self._extractor.queries(self.refresh.query_rows(task.queries, len(self._data.queries)))
+        candidates = self.candidates.rows(task, self.miner, moment, queries, self._extractor)
+        _, positives = flatten(self._data.relations.positives, task.queries)
+        return candidates, (queries, self.refresh.database(moment, positives, candidates, self._extractor))
 
-    def _log(self, mined: MinedRound, images: int, extraction: float, mining: float) -> None:
+    def _log(
+        self, mined: MinedRound, moment: Moment, database: RowDescriptors | None, extraction: float, mining: float
+    ) -> None:
+        ages = self._ages(mined.plan, moment, database)
+        images = self._extractor.extracted
         self.report = MiningReport(
             extraction_seconds=extraction,
+            reading_seconds=self._extractor.reading_seconds,
             mining_seconds=mining,
             extracted=images,
+            extracted_share=images / (len(self._data.queries) + len(self._data.database)),
             triplets=len(mined.plan),
             without_positive=len(self._data.queries) - len(self._queries),
             without_negative=mined.without_negative,
             attempts=mined.attempts,
             violating=mined.violating,
+            trivial=mined.trivial,
             hardest=mined.hardest,
             positive=mined.positive,
+            age_mean=float(ages.mean()) if len(ages) else float("nan"),
+            age_max=float(ages.max()) if len(ages) else float("nan"),
         )
         metrics = {name: value for name, value in self.report.metrics().items() if np.isfinite(value)}
         for logger in self._trainer.loggers:
             logger.log_metrics(metrics, step=self._trainer.global_step)
+
+    def _ages(self, plan: Plan, moment: Moment, database: RowDescriptors | None) -> Rows:
+        """Ages of the descriptors of all negatives that have one; those near the query need none."""
+        rows = np.unique(plan[:, 2:])
+        rows = rows[rows != NO_VIEW].astype(np.int64)
+        if database is None:
+            return rows[:0]
+        return self.refresh.ages(moment, rows[database.known[rows]] if database.known is not None else rows)
 
 
 def _go_on() -> None:

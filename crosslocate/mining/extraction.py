@@ -3,8 +3,9 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -16,26 +17,42 @@ from crosslocate.mining.workers import end_workers
 from crosslocate.retrieval.extract import extract
 from crosslocate.retrieval.store import DescriptorStore
 
+T = TypeVar("T")
+
 
 class RowSampler(Sampler[list[int]]):
-    """Batches of the rows assigned last."""
+    """Batches of the rows assigned last that are this process's: every world-size-th of them.
 
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._rows: list[int] = []
+    The batches are those of one process, whatever the number of processes: so are descriptors, to the last bit.
+    """
 
-    def assign(self, rows: list[int]) -> None:
-        """Set what the next iteration yields."""
+    def __init__(self, batch_size: int, rank: int, world_size: int) -> None:
+        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        self._rows: Rows = np.empty(0, np.int64)
+
+    def assign(self, rows: Rows) -> None:
+        """Set what the next iteration yields a share of."""
         self._rows = rows
+
+    @property
+    def starts(self) -> range:
+        """Places of the first row of each of this process's batches."""
+        step = self._batch_size
+        return range(self._rank * step, len(self._rows), self._world_size * step)
+
+    @property
+    def most(self) -> int:
+        """Batches of the process that has the most."""
+        return -(-len(self._rows) // (self._batch_size * self._world_size))
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows in batches, the last one as large as it is."""
-        for start in range(0, len(self._rows), self._batch_size):
-            yield self._rows[start : start + self._batch_size]
+        for start in self.starts:
+            yield self._rows[start : start + self._batch_size].tolist()
 
     def __len__(self) -> int:
         """Number of batches."""
-        return -(-len(self._rows) // self._batch_size)
+        return len(self.starts)
 
 
 class RoundExtractor:
@@ -46,6 +63,10 @@ class RoundExtractor:
         module: Encodes; it is put into evaluation mode meanwhile.
         datamodule: Knows readers, loaders and the pipeline from raw images to network inputs.
         between_batches: Called after every batch, as often on every process as on that with the most batches.
+
+    Attributes:
+        extracted: Images embedded since `begin`, by all processes.
+        reading_seconds: Seconds for which this process has waited for images since then.
     """
 
     def __init__(
@@ -58,15 +79,15 @@ class RoundExtractor:
         self._between_batches = between_batches
         self._trainer, self._module, self._pipeline = trainer, module, datamodule.pipeline
         self._folder = Path(trainer.default_root_dir) / "mining"
-        split = datamodule.train
+        self._data = split = datamodule.train
         self._roles = {
             "query": self._loader(split.query_reader, datamodule),
             "database": self._loader(split.database_reader, datamodule),
         }
+        self.extracted, self.reading_seconds = 0, 0.0
 
-    @staticmethod
-    def _loader(reader: ImageReader, datamodule: Any) -> tuple[RowSampler, DataLoader[Any]]:
-        sampler = RowSampler(datamodule.extraction_batch_size)
+    def _loader(self, reader: ImageReader, datamodule: Any) -> tuple[RowSampler, DataLoader[Any]]:
+        sampler = RowSampler(datamodule.extraction_batch_size, self._trainer.global_rank, self._trainer.world_size)
         loader: DataLoader[Any] = DataLoader(
             ViewDataset(reader),
             batch_sampler=sampler,
@@ -85,27 +106,53 @@ class RoundExtractor:
         if self._trainer.is_global_zero:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    @property
+    def folder(self) -> Path:
+        """Where descriptors of this training are kept; `clear` removes it."""
+        return self._folder
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the first of the run."""
+        return self._trainer.is_global_zero
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows of the database, and numbers of a descriptor."""
+        return len(self._data.database), int(self._module.network.descriptor_size)  # type: ignore[union-attr, arg-type]
+
+    def wait(self, name: str) -> None:
+        """Wait for all processes."""
+        self._trainer.strategy.barrier(name)
+
+    def told(self, value: T) -> T:
+        """The value of the first process, on every process."""
+        told: T = self._trainer.strategy.broadcast(value)
+        return told
+
+    def begin(self) -> None:
+        """Count anew what a round extracts, and the seconds for which its images are waited for."""
+        self.extracted, self.reading_seconds = 0, 0.0
+
     def queries(self, rows: Rows) -> RowDescriptors:
         """Descriptors of query rows (ascending, unique)."""
-        return self._extract("query", rows)
+        return self._extract("query", rows, "query")
 
-    def database(self, rows: Rows) -> RowDescriptors:
-        """Descriptors of database rows (ascending, unique)."""
-        return self._extract("database", rows)
+    def database(self, rows: Rows, name: str = "database") -> RowDescriptors:
+        """Descriptors of database rows (ascending, unique), in a store of that name."""
+        return self._extract("database", rows, name)
 
-    def _extract(self, role: str, rows: Rows) -> RowDescriptors:
+    def _extract(self, role: str, rows: Rows, name: str) -> RowDescriptors:
         trainer, module = self._trainer, self._module
         sampler, loader = self._roles[role]
-        store = self._store(role, len(rows))
-        sampler.assign(rows[:: trainer.world_size].tolist())  # the first process has as many as any
-        most = len(sampler)
-        sampler.assign(rows[trainer.global_rank :: trainer.world_size].tolist())
+        store = self._store(name, len(rows))
+        sampler.assign(rows)
         was_training = module.training
         module.eval()
         try:
-            extract(
+            report = extract(
                 lambda images: self._encode(role, images),
-                self._interrupted(_at_positions(loader, trainer.global_rank, trainer.world_size), most),
+                self._interrupted(_at_positions(loader, sampler), sampler.most),
                 store,
                 device=module.device,
                 description=f"Mining: {role} descriptors",
@@ -113,7 +160,8 @@ class RoundExtractor:
             )
         finally:
             module.train(was_training)
-        trainer.strategy.barrier(f"mining-{role}")
+        self.extracted, self.reading_seconds = self.extracted + len(rows), self.reading_seconds + report.reading
+        trainer.strategy.barrier(f"mining-{name}")
         store.require_complete()
         return RowDescriptors(rows, store.descriptors)
 
@@ -126,12 +174,12 @@ class RoundExtractor:
         for _ in range(most - done):
             self._between_batches()
 
-    def _store(self, role: str, rows: int) -> DescriptorStore:
+    def _store(self, name: str, rows: int) -> DescriptorStore:
         """A new store, made by the first rank and opened by the others."""
-        path, size = self._folder / f"train_{role}", self._module.network.descriptor_size  # type: ignore[union-attr]
+        path = self._folder / name
         if self._trainer.is_global_zero:
-            store = DescriptorStore.create(path, rows, int(size))  # type: ignore[arg-type]
-        self._trainer.strategy.barrier(f"mining-store-{role}")
+            store = DescriptorStore.create(path, rows, self.sizes[1])
+        self._trainer.strategy.barrier(f"mining-store-{name}")
         return store if self._trainer.is_global_zero else DescriptorStore.open(path, writable=True)
 
     def _encode(self, role: str, images: Any) -> torch.Tensor:
@@ -141,10 +189,7 @@ class RoundExtractor:
         return descriptors
 
 
-def _at_positions(loader: DataLoader[Any], rank: int, world_size: int) -> Iterator[dict[str, Any]]:
+def _at_positions(loader: DataLoader[Any], sampler: RowSampler) -> Iterator[dict[str, Any]]:
     """The loader's batches, with the place of each row in the round's store."""
-    seen = 0
-    for batch in loader:
-        count = len(batch["rows"])
-        yield {**batch, "positions": rank + world_size * torch.arange(seen, seen + count)}
-        seen += count
+    for start, batch in zip(sampler.starts, loader, strict=True):
+        yield {**batch, "positions": torch.arange(start, start + len(batch["rows"]))}

@@ -47,6 +47,8 @@ class MinedRound:
     Attributes:
         plan: See Plan; a query may be left out when nothing was found for it.
         violating: Share of the mined negatives that are nearer than the positive plus the margin of the report.
+        trivial: Share of the triplets of which no mined negative is, so that they teach nothing; NaN without
+            descriptors, or where nothing is mined.
         hardest: Mean squared distance of the nearest mined negatives; NaN without descriptors.
         positive: Mean squared distance of the positives; NaN without descriptors.
         without_negative: Queries for which no negative was found.
@@ -55,6 +57,7 @@ class MinedRound:
 
     plan: Plan
     violating: float
+    trivial: float
     hardest: float
     positive: float
     without_negative: int
@@ -67,6 +70,10 @@ class Miner(Protocol):
     @property
     def needs_descriptors(self) -> bool:
         """Whether descriptors are looked at; without need nothing is extracted."""
+
+    @property
+    def shares_candidates(self) -> bool:
+        """Whether all queries of a round look at the same candidates, which may then come from elsewhere too."""
 
     def candidates(self, task: MiningTask) -> Rows:
         """Database rows that may be looked at besides the positives, ascending and unique."""
@@ -82,9 +89,10 @@ class Miner(Protocol):
 
         Args:
             task: The round.
-            candidates: What `candidates` gave for it.
+            candidates: What `candidates` gave for it, or what is put in its place, ascending and unique.
             query_descriptors: Descriptors of at least the queries; None when descriptors are not needed.
-            database_descriptors: Descriptors of at least ``candidates`` and the queries' positives; likewise.
+            database_descriptors: Of at least ``candidates`` and the queries' positives; likewise. Candidates that
+                are not known to it are passed over; positives all are.
         """
 
     def state_dict(self) -> dict[str, Any]:

@@ -43,10 +43,11 @@ class Nearness:
 
         Args:
             active: The queries that the samples are of, as places in the chunk [q].
-            samples: Database rows, -1 for none; may be repeated, and then take several places.
+            samples: Database rows, -1 for none; may be repeated, and then take several places. Rows that have no
+                descriptor are passed over.
             width: Rows wanted; -1 and infinity fill up.
         """
-        places = self._places(samples)
+        places = self._database.places(samples)
         if self._whole is not None:
             approximate = of_samples(self._whole, active, places)
         else:
@@ -63,9 +64,3 @@ class Nearness:
         """Squares of distances, rather than sums of squares: so are they compared by CrossLocate, to the last digit."""
         squared: NDArray[np.float64] = np.square(np.sqrt(squared_distances(anchors, self._database.values, places)))
         return squared
-
-    def _places(self, samples: NDArray[np.int32]) -> NDArray[np.int32]:
-        present = samples != NO_VIEW
-        places = np.full(samples.shape, NO_VIEW, np.int32)
-        places[present] = self._database.positions(samples[present])
-        return places

@@ -29,8 +29,8 @@ CHUNK_BYTES = 1 << 26
 """Bounds the tables of a chunk of queries."""
 LARGEST_CHUNK = 256
 """Queries mined at once."""
-DENSE_SHARE = 1 / 16
-"""From this share of the database on, distances to all of it are cheaper than those to the sample."""
+DENSE_SHARE = 1 / 4
+"""With samples, over all attempts, of this share of the database, distances to all of it are cheaper than to them."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +104,21 @@ class PerQueryMiner:
         """See Miner."""
         return self.strategy.needs_descriptors
 
+    @property
+    def shares_candidates(self) -> bool:
+        """No: every query has a sample of its own."""
+        return False
+
     def candidates(self, task: MiningTask) -> Rows:
         """See Miner; all rows where samples cover nearly everything."""
-        everything = np.arange(task.database_size, dtype=np.int64)
         if self.sampled_negatives * self.attempts * len(task.queries) >= 3 * task.database_size:
-            return everything
-        seen = [self._memory(task)[task.queries].ravel()]
+            return np.arange(task.database_size, dtype=np.int64)
+        seen = np.zeros(task.database_size + 1, np.bool_)  # the last place is that of -1
+        seen[self._memory(task)[task.queries]] = True
         for attempt in range(self.attempts):
-            drawn = (self.sampler.draw(task, q, attempt, self.sampled_negatives) for q in self._chunks(task))
-            seen.extend(np.unique(rows) for rows in drawn)
-        rows = np.unique(np.concatenate(seen)).astype(np.int64)
-        return rows[rows != NO_VIEW]
+            for queries in self._chunks(task):
+                seen[self.sampler.draw(task, queries, attempt, self.sampled_negatives)] = True
+        return np.flatnonzero(seen[:-1])
 
     def mine(
         self,
@@ -178,10 +182,10 @@ class PerQueryMiner:
         return self.last_negatives
 
     def _dense(self, rows: int) -> bool:
-        return self.sampled_negatives >= DENSE_SHARE * rows
+        return self.sampled_negatives * self.attempts >= DENSE_SHARE * rows
 
     def _chunks(self, task: MiningTask) -> list[Rows]:
-        widest = min(task.database_size, self.sampled_negatives / DENSE_SHARE)
+        widest = min(task.database_size, self.sampled_negatives * self.attempts / DENSE_SHARE)
         size = int(np.clip(CHUNK_BYTES / (4 * max(1, widest)), 1, LARGEST_CHUNK))
         return [task.queries[i : i + size] for i in range(0, len(task.queries), size)]
 
@@ -220,14 +224,19 @@ class PerQueryMiner:
         wanted, none = self.negatives - self.local_negatives, np.empty(0, np.int64)
         return Found(none, none, np.empty(0), np.empty((0, wanted), np.int64), np.empty((0, wanted)), none)
 
-    def _figures(self, found: Found, *, measured: bool) -> tuple[float, float, float]:
+    def _figures(self, found: Found, *, measured: bool) -> tuple[float, float, float, float]:
         present = found.negatives != NO_VIEW
         if not measured or not present.any():
-            return float("nan"), float("nan"), float("nan")
+            return np.nan, np.nan, np.nan, np.nan
         violating = (found.to_negatives < found.to_positive[:, None] + self.margin) & present
         some = present.any(axis=1)
         hardest = found.to_negatives[some].min(axis=1)
-        return float(violating.sum() / present.sum()), float(hardest.mean()), float(found.to_positive.mean())
+        return (
+            float(violating.sum() / present.sum()),
+            float(1.0 - violating[some].any(axis=1).mean()),
+            float(hardest.mean()),
+            float(found.to_positive.mean()),
+        )
 
 
 def _columns(found: Found) -> tuple[NDArray[Any], ...]:

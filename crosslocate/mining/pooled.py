@@ -16,6 +16,8 @@ from crosslocate.mining.strategies import Strategy
 
 QUERIES_PER_CHUNK = 256
 """Queries whose distances to the candidates are held at once: bounds memory at chunk x candidates."""
+FIGURES = ("violating", "trivial", "hardest", "positive")
+"""What is told of a round as means."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class PooledMiner:
         """See Miner."""
         return self.strategy.needs_descriptors
 
+    @property
+    def shares_candidates(self) -> bool:
+        """Yes."""
+        return True
+
     def candidates(self, task: MiningTask) -> Rows:
         """A sample of database rows without repetition, ascending."""
         size = task.database_size
@@ -67,19 +74,19 @@ class PooledMiner:
         database_descriptors: RowDescriptors | None,
     ) -> MinedRound:
         """See Miner; every query of the task has a triplet."""
+        lookups, pooled = None, None
+        if query_descriptors is not None and database_descriptors is not None:
+            candidates = candidates[database_descriptors.holds(candidates)]
+            lookups, pooled = (query_descriptors, database_descriptors), database_descriptors.of(candidates)
         parts = [
-            self._mine_chunk(
-                task, task.queries[i : i + QUERIES_PER_CHUNK], candidates, query_descriptors, database_descriptors
-            )
+            self._mine_chunk(task, task.queries[i : i + QUERIES_PER_CHUNK], candidates, pooled, lookups)
             for i in range(0, len(task.queries), QUERIES_PER_CHUNK)
         ]
         plan = np.concatenate([p.plan for p in parts]) if parts else np.zeros((0, 2 + self.negatives), np.int32)
         weights = np.array([len(p.plan) for p in parts], np.float64)
-        violating, hardest, positive = (
-            _weighted([getattr(p, name) for p in parts], weights) for name in ("violating", "hardest", "positive")
-        )
+        figures = {name: _weighted([getattr(p, name) for p in parts], weights) for name in FIGURES}
         lacking = sum(p.without_negative for p in parts)
-        return MinedRound(plan, violating, hardest, positive, lacking, len(task.queries))
+        return MinedRound(plan, **figures, without_negative=lacking, attempts=len(task.queries))
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: rounds know nothing of each other."""
@@ -93,33 +100,33 @@ class PooledMiner:
         task: MiningTask,
         queries: Rows,
         pool: Rows,
-        query_descriptors: RowDescriptors | None,
-        database_descriptors: RowDescriptors | None,
+        pooled: NDArray[np.float32] | None,
+        lookups: tuple[RowDescriptors, RowDescriptors] | None,
     ) -> MinedRound:
         relations, rule, rng = task.relations, task.rule, task.rng
         allowed = allowed_candidates(queries, pool, relations.nonnegatives, rule)
-        if query_descriptors is None or database_descriptors is None:
+        if lookups is None or pooled is None:
             positives = draw_one(relations.positives, queries, rng)
             to_positive = np.full(len(queries), np.nan, np.float32)
             to_pool = np.where(allowed, np.float32(0), np.float32(np.inf))
         else:
-            anchors = query_descriptors.of(queries)
-            positives, to_positive = nearest_positive(relations.positives, queries, anchors, database_descriptors)
-            to_pool = squared_distances(anchors, database_descriptors.of(pool))
+            anchors = lookups[0].of(queries)
+            positives, to_positive = nearest_positive(relations.positives, queries, anchors, lookups[1])
+            to_pool = squared_distances(anchors, pooled)
             to_pool[~allowed] = np.inf
         mined_count = self.negatives - self.local_negatives
         columns = self.strategy.select(to_positive, to_pool, mined_count, rng)
         mined = np.where(columns == NO_VIEW, NO_VIEW, pool[columns] if len(pool) else NO_VIEW)
         local = draw_local(relations.nonnegatives, queries, rule, self.local_negatives, rng)
         plan = np.concatenate([queries[:, None], positives[:, None], local, mined], axis=1).astype(np.int32)
-        figures = self._figures(to_positive, to_pool, columns, database_descriptors is not None)
+        figures = self._figures(to_positive, to_pool, columns, lookups is not None)
         return MinedRound(plan, *figures, int((plan[:, 2:] == NO_VIEW).all(axis=1).sum()), len(plan))
 
     def _figures(
         self, to_positive: NDArray[np.float32], to_pool: NDArray[np.float32], columns: Rows, measured: bool
-    ) -> tuple[float, float, float]:
+    ) -> tuple[float, float, float, float]:
         if not measured or columns.size == 0 or to_pool.shape[1] == 0:
-            return float("nan"), float("nan"), float("nan")
+            return np.nan, np.nan, np.nan, np.nan
         chosen = np.take_along_axis(to_pool, np.maximum(columns, 0), axis=1)
         present = columns != NO_VIEW
         violating = (chosen < to_positive[:, None] + self.margin) & present
@@ -127,6 +134,7 @@ class PooledMiner:
         finite = np.isfinite(hardest)
         return (
             float(violating.sum() / max(1, present.sum())),
+            float(1.0 - violating.any(axis=1).mean()),
             float(hardest[finite].mean()) if finite.any() else float("nan"),
             float(to_positive.mean()),
         )

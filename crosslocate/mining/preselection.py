@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crosslocate.mining.gathers import squared_sums
 from crosslocate.mining.plan import NO_VIEW
 
 UNIT_ROUNDOFF = 2.0**-24
@@ -83,15 +84,7 @@ def sample_distances(queries: Floats, database: NDArray[np.floating], samples: I
 
     Squared differences of D numbers are summed, each step with a rounding: off by a share of (D + 3) u at most.
     """
-    values = np.empty(samples.shape, np.float32)
-    queries = np.ascontiguousarray(queries)
-    if database.dtype == np.float32:
-        _measure(queries, np.asarray(database), samples, values)
-    else:
-        for query, sample, row in zip(queries, samples, values, strict=True):
-            gathered = np.asarray(database[np.maximum(sample, 0)], np.float32)
-            _measure(query[None], gathered, np.arange(len(sample), dtype=np.int32)[None], row[None])
-            row[sample == NO_VIEW] = np.inf
+    values = squared_sums(queries, database, samples)
     return Approximate(values, (queries.shape[1] + 8) * UNIT_ROUNDOFF, np.zeros(len(queries)))
 
 
@@ -113,19 +106,6 @@ def _take(table, owners, samples, values) -> None:  # type: ignore[no-untyped-de
         for column in range(samples.shape[1]):
             position = samples[query, column]
             values[query, column] = row[position] if position >= 0 else np.float32(np.inf)
-
-
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _measure(queries, database, samples, values) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    for query in range(samples.shape[0]):
-        for column in range(samples.shape[1]):
-            position = samples[query, column]
-            total = np.float32(0.0)
-            if position >= 0:
-                for d in range(queries.shape[1]):
-                    difference = queries[query, d] - database[position, d]
-                    total += difference * difference
-            values[query, column] = total if position >= 0 else np.float32(np.inf)
 
 
 @njit(nogil=True, cache=True)

@@ -1,6 +1,7 @@
 """Lists of related views (positives, non-negatives) of some queries: all of them, or some drawn."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosslocate.data.relations import Csr
 from crosslocate.mining.descriptors import Rows
@@ -38,3 +39,15 @@ def flatten(relation: Csr, queries: Rows) -> tuple[Rows, Rows]:
     owners = np.repeat(np.arange(len(queries)), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return owners, relation.indices[starts[owners] + within].astype(np.int64)
+
+
+def among(relation: Csr, queries: Rows, rows: Rows) -> NDArray[np.bool_]:
+    """Which rows of a table [q, c] are in the list of its query, shape [q, c]."""
+    owners, listed = flatten(relation, queries)
+    width = int(max(rows.max(initial=0), listed.max(initial=0))) + 1
+    keys = owners * width + listed  # ascending, because lists are
+    wanted = np.arange(len(queries))[:, None] * width + rows
+    if len(keys) == 0:
+        return np.zeros(rows.shape, np.bool_)
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return (keys[place] == wanted) & (rows >= 0)

@@ -11,6 +11,7 @@ from crosslocate.config.app import conf_dir
 from crosslocate.config.build import build
 from crosslocate.config.schema import register
 from crosslocate.mining.callback import MiningCallback
+from crosslocate.mining.candidates import SampledCandidates
 from crosslocate.mining.loader import RoundLoader
 from crosslocate.mining.per_query import PerQueryMiner
 from crosslocate.mining.pooled import PooledMiner
@@ -18,7 +19,7 @@ from crosslocate.mining.strategies import HardestNegatives, SemiHardAndHardNegat
 
 
 def callback(shuffle, together=1, size=4):
-    made = MiningCallback(SimpleNamespace(), SimpleNamespace(), size, together, shuffle, seed=0)
+    made = MiningCallback(SimpleNamespace(), SimpleNamespace(), SampledCandidates(), size, together, shuffle, seed=0)
     made._queries = np.array([1, 2, 5, 6, 8, 9, 10])
     made._data = SimpleNamespace(queries=SimpleNamespace(place=np.arange(20)))
     return made
