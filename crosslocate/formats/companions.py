@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import pyarrow.compute as pc
+
 from crosslocate.data.storage import locate
+from crosslocate.formats.texts import Texts
 
 ENDINGS = {"depth": ".exr", "segments": ".png", "silhouettes": ".png", "photo": ".jpg"}
 FOLDERS = {"depth": "depth", "segments": "segments", "silhouettes": "silhouettes", "photo": "original"}
@@ -16,7 +19,7 @@ FOLDERS = {"depth": "depth", "segments": "segments", "silhouettes": "silhouettes
 class Naming:
     """Names of images, and path templates by modality (with ``{name}`` or ``{stem}``) that lead to their files."""
 
-    names: list[str]
+    names: Sequence[str]
     images: dict[str, str]
 
     @property
@@ -25,12 +28,14 @@ class Naming:
         return next(iter(self.images), None)
 
 
-def split_names(filenames: Sequence[str]) -> tuple[list[str], str]:
+def split_names(filenames: Sequence[str]) -> tuple[Sequence[str], str]:
     """Names of images, and the template that gives their file names back.
 
     What all files end in is left out: ``_depth.exr`` of views, or only ``.jpg``. Files of different types keep their
     whole names.
     """
+    if isinstance(filenames, Texts) and (ending := PurePosixPath(filenames[0]).suffix):
+        return _split_texts(filenames, ending)
     endings = {PurePosixPath(filename).suffix for filename in filenames}
     if len(endings) != 1:
         return list(filenames), "{name}"
@@ -39,6 +44,18 @@ def split_names(filenames: Sequence[str]) -> tuple[list[str], str]:
     if len(kinds) == 1:
         ending = kinds.pop() + ending
     return [filename[: len(filename) - len(ending)] for filename in filenames], f"{{name}}{ending}"
+
+
+def _split_texts(filenames: Texts, ending: str) -> tuple[Sequence[str], str]:
+    """The same as `split_names`, of millions, the first of which has this ending."""
+    names = filenames.array
+    bare = pc.match_substring_regex(names, rf"(^|/){re.escape(ending)}$")  # such have no ending
+    if not pc.all(pc.and_not(pc.ends_with(names, ending), bare)).as_py():
+        return filenames, "{name}"
+    longer = _last_part(filenames[0], ending) + ending
+    if pc.all(pc.match_substring_regex(names, rf"(?s).{re.escape(longer)}$")).as_py():
+        ending = longer
+    return Texts(pc.utf8_slice_codeunits(names, 0, -len(ending))), f"{{name}}{ending}"
 
 
 def folders_beside(root: Path, folder: str, modality: str) -> dict[str, Path]:

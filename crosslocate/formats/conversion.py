@@ -2,17 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crosslocate.data.catalog import Catalog, file_of, write_catalog
+from crosslocate.console import track
+from crosslocate.data.catalog import Catalog, CatalogWriter, file_of
+from crosslocate.data.catalog_writer import ROW_GROUP
 from crosslocate.errors import DataError
 from crosslocate.formats.companions import Naming
 from crosslocate.formats.meta import MetaImages
+from crosslocate.formats.texts import as_arrow, chosen
 from crosslocate.formats.utm import to_utm, zone_of
+
+_NO_NAME = r"(?s)^$|\x00|^/|(^|/)\.\.(/|$)"
+"""What no name of a file in a folder matches: nothing, a NUL, an absolute path, or one that leads out."""
 
 
 def within_half_turns(pitch: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -36,40 +44,58 @@ def write_images(path: Path, images: MetaImages, role: str, split: str, naming: 
     Raises:
         DataError: When a value cannot be used; names the source, the row and the name.
     """
-    for row, filename in enumerate(images.filenames):
-        parts = PurePosixPath(filename)
-        if not filename or "\0" in filename or parts.is_absolute() or ".." in parts.parts:
-            raise DataError(f"{source} {role} row {row}: {filename!r} is no name of a file in the images' folder")
-    columns = {
-        "name": naming.names,
-        "place": number_places(images),
-        "split": pa.DictionaryArray.from_arrays(np.zeros(len(images), np.int32), pa.array([split])),
-        "longitude": images.longitude,
-        "latitude": images.latitude,
-        "elevation": images.elevations,
-        "yaw": images.yaw,
-        "pitch": within_half_turns(images.pitch),
-        "roll": images.roll,
-        "horizontal_fov": images.horizontal_fov,
-        "id": pa.array(images.ids, pa.string()),
-        "place_name": pa.array(images.place_names, pa.string()),
-        "easting": images.easting,
-        "northing": images.northing,
-    }
-    columns["name"] = pa.array(columns["name"], pa.string())
     try:
-        write_catalog(path, columns, role, naming.images, naming.main)
+        _require_names(images.filenames, f"{source} {role}")
+        texts = {"name": naming.names, "id": images.ids, "place_name": images.place_names}
+        arrays = {column: as_arrow(values) for column, values in texts.items()}
+        place = number_places(images)
+        with CatalogWriter(path, role, naming.images, naming.main) as writer:
+            for start in track(range(0, max(len(images), 1), ROW_GROUP), f"Writing the {role}"):
+                rows = slice(start, min(start + ROW_GROUP, len(images)))
+                writer.append(_columns(images, arrays, place, split, rows))
     except DataError as error:
         raise DataError(str(error).replace(str(path), f"{source} {role}")) from None
     except (pa.ArrowException, UnicodeError) as error:
         raise DataError(f"{source} {role}: cannot be written as {path}: {error}") from None
 
 
+def _columns(
+    images: MetaImages, texts: dict[str, pa.ChunkedArray], place: NDArray[np.int32], split: str, rows: slice
+) -> dict[str, Any]:
+    """Some rows of a catalog, as columns."""
+    count = rows.stop - rows.start
+    text = {column: values.slice(rows.start, count) for column, values in texts.items()}
+    return {
+        "name": text["name"],
+        "place": place[rows],
+        "split": pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([split])),
+        "longitude": images.longitude[rows],
+        "latitude": images.latitude[rows],
+        "elevation": images.elevations[rows],
+        "yaw": images.yaw[rows],
+        "pitch": within_half_turns(images.pitch[rows]),
+        "roll": images.roll[rows],
+        "horizontal_fov": images.horizontal_fov[rows],
+        "id": text["id"],
+        "place_name": text["place_name"],
+        "easting": images.easting[rows],
+        "northing": images.northing[rows],
+    }
+
+
+def _require_names(filenames: Sequence[str], source: str) -> None:
+    """Check that names of files lead nowhere but into the folder of the images."""
+    bad = pc.match_substring_regex(as_arrow(filenames), _NO_NAME)
+    row = pc.index(bad, True).as_py()
+    if row >= 0:
+        raise DataError(f"{source} row {row}: {filenames[row]!r} is no name of a file in the images' folder")
+
+
 def number_places(images: MetaImages) -> NDArray[np.int32]:
     """Numbers of places in the order in which they appear: by place name, or by position where all names are alike."""
-    codes = pa.array(images.place_names, pa.string()).dictionary_encode()
+    codes = as_arrow(images.place_names).dictionary_encode().combine_chunks()
     if len(codes.dictionary) > 1:
-        return codes.indices.to_numpy().astype(np.int32)
+        return codes.indices.to_numpy().astype(np.int32, copy=False)
     _, first, place = np.unique(np.ascontiguousarray(images.wgs), axis=0, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int32)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -110,10 +136,7 @@ def to_images(catalog: Catalog, modality: str, utm_zone: int | None = None) -> M
 
 def take(images: MetaImages, rows: NDArray[np.int64]) -> MetaImages:
     """Some of the images, in the given order."""
-    chosen = rows.tolist()
-    filenames, ids, place_names = (
-        [texts[row] for row in chosen] for texts in (images.filenames, images.ids, images.place_names)
-    )
+    filenames, ids, place_names = (chosen(texts, rows) for texts in (images.filenames, images.ids, images.place_names))
     numbers = images.wgs[rows], images.utm[rows], images.elevations[rows], images.camera[rows]
     return MetaImages(filenames, ids, place_names, *numbers)
 

@@ -1,6 +1,6 @@
 """Reading data sets that may be broken, as far as they can be read, for `crosslocate.formats.problems`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,7 @@ def _records_of(path: Path, role: str, fields: Mapping[str, Any], folders: Any, 
     }
     if "pitch" in columns:
         columns["pitch"] = within_half_turns(columns["pitch"])
-    images: dict[str, tuple[str, list[str]]] = {}
+    images: dict[str, tuple[str, Sequence[str]]] = {}
     try:
         if names and (places := folders(role, names)):
             naming = name_images(names, next(iter(places)), places)

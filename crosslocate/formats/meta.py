@@ -6,6 +6,7 @@ The file is a 0-d object array that holds a dict of 14 lists: ``dbImageFns``, ``
 "compact" sets those of the database are arrays. It is a pickle; see `crosslocate.formats.pickles` for how it is read.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import DataError
 from crosslocate.formats.pickle_writing import write_mapping
+from crosslocate.formats.texts import Texts
 
 if TYPE_CHECKING:
     from crosslocate.formats.pickles import Mapping
@@ -44,9 +46,9 @@ class MetaImages:
         camera: Yaw, pitch, roll and horizontal field of view in radians, float64 [n, 4].
     """
 
-    filenames: list[str]
-    ids: list[str]
-    place_names: list[str]
+    filenames: Sequence[str]
+    ids: Sequence[str]
+    place_names: Sequence[str]
     wgs: Floats
     utm: Floats
     elevations: Floats
@@ -133,11 +135,12 @@ def write_meta(path: str | Path, meta: MetaStructure) -> None:
         DataError: When fields differ in length or the file cannot be written.
     """
     path = Path(path)
-    fields: dict[str, list[str] | Floats] = {}
+    fields: dict[str, Sequence[str] | Floats] = {}
     for prefix, role in ROLES.items():
         images = getattr(meta, role)
         for key, attribute in TEXTS.items():
-            fields[prefix + key] = list(getattr(images, attribute))
+            texts = getattr(images, attribute)
+            fields[prefix + key] = texts if isinstance(texts, Texts) else list(texts)
         for key, (attribute, _) in NUMBERS.items():
             fields[prefix + key] = np.asarray(getattr(images, attribute), np.float64)
         _same_length(path, {key: fields[key] for key in fields if key.startswith(prefix)})
@@ -152,10 +155,10 @@ def _images(content: "Mapping", prefix: str) -> MetaImages:
     fields: dict[str, Any] = {prefix + key: content.texts(prefix + key, LONGEST_NAME) for key in TEXTS}
     for key, (_, columns) in NUMBERS.items():
         numbers = fields[prefix + key] = content.numbers(prefix + key, columns)
-        bad = np.argwhere(~np.isfinite(numbers))
-        if len(bad):
-            value = numbers[tuple(bad[0])]
-            raise DataError(f"{content.path}: {prefix}{key} row {bad[0][0]} holds {value}; expected finite numbers")
+        bad = ~np.isfinite(numbers)
+        if bad.any():
+            at = np.unravel_index(int(np.argmax(bad)), bad.shape)
+            raise DataError(f"{content.path}: {prefix}{key} row {at[0]} holds {numbers[at]}; expected finite numbers")
     _same_length(content.path, fields)
     return MetaImages(*fields.values())
 

@@ -1,6 +1,7 @@
 """One split of a data set, read from a meta structure or from catalogs, on its way to either of them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -153,7 +154,7 @@ class CatalogPart:
         return to_images(catalog, modality, self.utm_zone)
 
 
-def guess_modality(filenames: list[str], key: str) -> str:
+def guess_modality(filenames: Sequence[str], key: str) -> str:
     """What files show, by their names: ``_depth.exr``, ``_segments.png``, ``.exr``, ``.jpg``.
 
     Raises:
@@ -170,5 +171,5 @@ def guess_modality(filenames: list[str], key: str) -> str:
     raise ConfigError(key, None, FOLDERS, f"The name {name!r} does not tell what the images show")
 
 
-def _named(table: PlaceTable, names: list[str], otherwise: list[str]) -> list[str]:
+def _named(table: PlaceTable, names: Sequence[str], otherwise: Sequence[str]) -> list[str]:
     return [old if new is None else new for new, old in zip(table.of(names), otherwise, strict=True)]

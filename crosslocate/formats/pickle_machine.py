@@ -8,6 +8,10 @@ Values are numbered. ``kind[i]`` says what value i is (`NONE` to `SCALAR`), ``a[
 offset and length in the file for texts and bytes, the bits of a number, and for containers ``a`` = first and last link
 (low and high 32 bits) and ``b`` = number of entries; link k holds a value ``child[k]`` and the next link ``follow[k]``.
 
+Texts, numbers and rows of numbers that are appended to a list are packed: they become cells of eight bytes, which one
+link to a value of a kind from `TEXTS` on stands for, ``a`` being its first cell and ``b`` how many entries it is. What
+was made for them is forgotten, so that a list of millions takes the memory of its cells.
+
 Source: CPython's ``pickletools``.
 """
 
@@ -19,10 +23,24 @@ from numpy.typing import NDArray
 
 NONE, BOOL, INT, FLOAT, TEXT, BYTES, LIST, TUPLE, DICT, NAME, LATIN1, DTYPE, ARRAY, BUFFER, SCALAR = range(15)
 """Kinds of values."""
+TEXTS, FLOATS, ROWS = 15, 16, 17
+"""Kinds of packed entries of a list: texts, numbers, and lists of numbers, all of one length."""
+LENGTH_BITS = 20
+"""Of a text's cell; the others say where in the file it begins."""
+COLUMN_BITS = 16
+"""Of ``b`` of packed rows; the others say how many rows there are."""
 ENCODE, DTYPE_NAME, NDARRAY, RECONSTRUCT, SCALAR_NAME, FROMBUFFER, EMPTY_BYTES = range(7)
 """What the admitted names stand for."""
 DONE, TRUNCATED, OPCODE, FORBIDDEN, MISUSED, MEMO, STACK, DECLARED, TOO_MANY = range(9)
 """How interpreting ends."""
+PAUSED, FULL = 9, 10
+"""How it is interrupted: at the given position, or since values or links need more room."""
+POSITION, DEPTH, MARKED, VALUES, LINKS, STORED, KEPT, SHARED, CELLS = range(9)
+"""What is kept in between: counts, and the newest values that must stay and that the memo gives out again."""
+MADE, PUSHED, MARKS, SLOTS, PACKABLE = 1, 2, 3, 4, 5
+"""Likewise of `scan`, behind `POSITION`."""
+BASE, LINKS_BEFORE, KEPT_BEFORE, LOWEST = range(4)
+"""What is noted of a mark: values, links and `KEPT` when it was set, and the oldest container that grew since."""
 UNKNOWN, LINES = 100, 101
 
 
@@ -94,30 +112,44 @@ def operand(data: Any, position: Any) -> Any:
 
 
 @compiled
-def scan(data: Any, start: Any, fetched: Any) -> Any:
-    """Upper bounds of the values made, pushed, marked and stored up to the end or the first error.
+def scan(data: Any, until: Any, fetched: Any, state: Any) -> Any:
+    """Count upper bounds of what is made, pushed, marked, stored and packed; to the end, the first error or a position.
 
     Also marks the memo slots that are read; `run` comes to the same errors at the same places, or earlier to others.
+
+    Args:
+        data: The file, uint8 [bytes].
+        until: Where to pause.
+        fetched: Memo slots that are read become 1, uint8.
+        state: `POSITION`, `MADE`, `PUSHED`, `MARKS`, `SLOTS`, `PACKABLE`, int64 [6].
+
+    Returns:
+        Whether it goes on from there.
     """
-    position, made, pushed, marked, stored = start, 1, 1, 1, 1
+    position = state[POSITION]
     while position < len(data):
+        if position >= until:
+            state[POSITION] = position
+            return True
         op = data[position]
         status, _, _, number, after = operand(data, position)
         if status != DONE or op == 0x2E:
             break
         if op == 0x28:
-            marked += 1
+            state[MARKS] += 1
         elif op in (0x94, 0x71, 0x72):
-            stored += 1
+            state[SLOTS] += 1
         elif op in (0x68, 0x6A):
             if number < len(fetched):
                 fetched[number] = 1
-            pushed += 1
+            state[PUSHED] += 1
+            state[PACKABLE] += 1
         elif op not in (0x80, 0x95, 0x30, 0x31, 0x61, 0x65, 0x73, 0x75, 0x62):
-            made += 1
-            pushed += 1
+            state[MADE] += 1
+            state[PUSHED] += 1
+            state[PACKABLE] += op in (0x58, 0x8C, 0x8D, 0x47, 0x52)
         position = after
-    return made, pushed, marked, stored
+    return False
 
 
 @inlined
@@ -165,6 +197,123 @@ def cells_of(a: Any, child: Any, follow: Any, containers: Any, columns: Any) -> 
             link = follow[link]
             k += 1
     return found
+
+
+@compiled
+def room(kind: Any, a: Any, b: Any, child: Any, follow: Any, containers: Any) -> Any:
+    """Values and links that `unpack` makes at most; IndexError as `entries_of`."""
+    values, links = 0, 0
+    for container in containers:
+        if kind[container] == LIST and b[container]:
+            link, packed = a[container] & 0xFFFFFFFF, False
+            while link >= 0:
+                entry = child[linked(link, child)]
+                if kind[entry] >= TEXTS:
+                    packed = True
+                    columns = (b[entry] & ((1 << COLUMN_BITS) - 1)) if kind[entry] == ROWS else 0
+                    count = b[entry] >> COLUMN_BITS if kind[entry] == ROWS else b[entry]
+                    values += count * (1 + columns)
+                    links += count * columns
+                link = follow[link]
+            links += b[container] if packed else 0
+    return values, links
+
+
+@compiled
+def unpack(
+    kind: Any,
+    a: Any,
+    b: Any,
+    child: Any,
+    follow: Any,
+    cells: Any,
+    containers: Any,
+    values: Any,
+    links: Any,
+) -> Any:
+    """Make values of what is packed in lists; there is `room`. Returns the new numbers of values and links."""
+    for container in containers:
+        if kind[container] != LIST or not b[container]:
+            continue
+        link, packed = a[container] & 0xFFFFFFFF, False
+        while link >= 0 and not packed:
+            packed = kind[child[link]] >= TEXTS
+            link = follow[link]
+        if not packed:
+            continue
+        link = a[container] & 0xFFFFFFFF
+        a[container], b[container] = 0, 0
+        while link >= 0:
+            entry, following = child[link], follow[link]
+            if kind[entry] < TEXTS:
+                links = _link(a, b, child, follow, links, container, entry)
+            elif kind[entry] == ROWS:
+                columns, cell = b[entry] & ((1 << COLUMN_BITS) - 1), a[entry]
+                for _ in range(b[entry] >> COLUMN_BITS):
+                    row = values
+                    kind[row], a[row], b[row] = LIST, 0, 0
+                    values += 1
+                    links = _link(a, b, child, follow, links, container, row)
+                    for _ in range(columns):
+                        kind[values], a[values], b[values] = FLOAT, cells[cell], 0
+                        links = _link(a, b, child, follow, links, row, values)
+                        values += 1
+                        cell += 1
+            else:
+                for cell in range(a[entry], a[entry] + b[entry]):
+                    if kind[entry] == TEXTS:
+                        kind[values], a[values] = TEXT, cells[cell] >> LENGTH_BITS
+                        b[values] = cells[cell] & ((1 << LENGTH_BITS) - 1)
+                    else:
+                        kind[values], a[values], b[values] = FLOAT, cells[cell], 0
+                    links = _link(a, b, child, follow, links, container, values)
+                    values += 1
+            link = following
+    return values, links
+
+
+@compiled
+def _fitting(kind: Any, a: Any, b: Any, child: Any, stack: Any, begin: Any, depth: Any, shared: Any) -> Any:
+    """The kind in which all of the uppermost values can be packed, -1: none, and the columns of rows.
+
+    Texts and numbers never change, so a copy of them does. A list may grow as long as somebody can get at it: rows are
+    packed when no memo slot that is read holds one.
+    """
+    first = stack[begin]
+    if kind[first] == TEXT:
+        for i in range(begin, depth):
+            value = stack[i]
+            if kind[value] != TEXT or b[value] >> LENGTH_BITS or a[value] >> (63 - LENGTH_BITS):
+                return -1, np.int64(0)
+        return TEXTS, np.int64(0)
+    if kind[first] == FLOAT:
+        for i in range(begin, depth):
+            if kind[stack[i]] != FLOAT:
+                return -1, np.int64(0)
+        return FLOATS, np.int64(0)
+    if kind[first] != LIST or not b[first]:
+        return -1, np.int64(0)
+    columns, cell = b[first], np.int64(-1)
+    for i in range(begin, depth):
+        value = stack[i]
+        if kind[value] != LIST or value <= shared or b[value] != columns or columns >> COLUMN_BITS:
+            return -1, np.int64(0)
+        packed = child[a[value] & 0xFFFFFFFF]
+        if kind[packed] != FLOATS or b[packed] != columns or (cell >= 0 and a[packed] != cell):
+            return -1, np.int64(0)
+        cell = a[packed] + columns
+    return ROWS, columns
+
+
+@compiled
+def _pack(a: Any, b: Any, child: Any, cells: Any, used: Any, form: Any, stack: Any, begin: Any, depth: Any) -> Any:
+    """Copy the uppermost values into cells; returns where these begin and how many cells are used now."""
+    if form == ROWS:
+        return np.int64(a[child[a[stack[begin]] & 0xFFFFFFFF]]), np.int64(used)
+    for i in range(begin, depth):
+        value = stack[i]
+        cells[used + i - begin] = a[value] if form == FLOATS else (a[value] << LENGTH_BITS) | b[value]
+    return np.int64(used), np.int64(used + depth - begin)
 
 
 @inlined
@@ -270,7 +419,7 @@ def _build(kind: Any, a: Any, b: Any, child: Any, follow: Any, value: Any, state
 @compiled
 def run(
     data: Any,
-    start: Any,
+    until: Any,
     names: Any,
     ends: Any,
     codes: Any,
@@ -280,18 +429,21 @@ def run(
     b: Any,
     child: Any,
     follow: Any,
+    cells: Any,
     stack: Any,
     marks: Any,
+    noted: Any,
     memo: Any,
+    state: Any,
 ) -> Any:
-    """Interpret.
+    """Interpret, until the end, an error, a position, or until values or links need more room.
 
     No opcode of `SIZES` is read past the end of ``data`` and each moves on by at least a byte, so this ends;
-    every array is as long as `scan` found that it may become.
+    ``cells``, ``stack``, ``marks`` and ``memo`` are as long as `scan` found that they may become.
 
     Args:
         data: The file, uint8 [bytes].
-        start: Where the pickle begins.
+        until: Where to pause.
         names: The admitted names, joined, uint8 [characters].
         ends: Where each begins, and where the last ends, int64 [names + 1].
         codes: What each is, int64 [names].
@@ -301,51 +453,63 @@ def run(
         b: Of values, int64 [values].
         child: The value of a link, int32 [links].
         follow: The next link of its container, -1: none, int32 [links].
+        cells: What is packed, int64 [cells].
         stack: Values, the uppermost last, int32 [depth].
         marks: Depths of the stack that were marked, int32 [marks].
-        memo: Values, int32 [slots].
+        noted: `BASE`, `LINKS_BEFORE`, `KEPT_BEFORE` and `LOWEST` of each, int64 [marks, 4].
+        memo: Values of the slots that are read, int32 [slots].
+        state: Where to begin and, afterwards, to go on: `POSITION` to `CELLS`, int64 [9].
 
     Returns:
-        Status; position in the file; the root, or the module to blame (-1: a line of the file); its name, or where the
-        line begins; the length of the line; numbers of values and of links.
+        Status; position in the file; the root, or the module to blame (-1: a line of the file), or how many values
+        more are needed; its name, or where the line begins, or how many links; the length of the line.
 
     Raises:
         IndexError: When a container's links lead to none, which no pickle can bring about.
     """
     latin1 = np.array([0x6C, 0x61, 0x74, 0x69, 0x6E, 0x31], np.uint8)
     float64 = np.array([0x66, 0x38], np.uint8)
-    position, depth, marked, values, links, stored, kept = start, 0, 0, 0, 0, 0, -1
+    position, depth, marked, values = state[POSITION], state[DEPTH], state[MARKED], state[VALUES]
+    links, stored, kept, shared, used = state[LINKS], state[STORED], state[KEPT], state[SHARED], state[CELLS]
     nothing = np.int64(0)
     while True:
+        needed, new_links = np.int64(2), np.int64(0)
+        if position < len(data) and data[position] in (0x85, 0x86, 0x87, 0x74, 0x65, 0x75, 0x61, 0x73):
+            new_links = depth + 1  # no more than the stack has entries, and one for what is packed
+        if position >= until or values + needed > len(kind) or links + new_links > len(child):
+            state[POSITION], state[DEPTH], state[MARKED], state[VALUES] = position, depth, marked, values
+            state[LINKS], state[STORED], state[KEPT], state[SHARED], state[CELLS] = links, stored, kept, shared, used
+            return (PAUSED if position >= until else FULL), position, needed, new_links, nothing
         if position >= len(data):
-            return TRUNCATED, position, nothing, nothing, nothing, values, links
+            return TRUNCATED, position, nothing, nothing, nothing
         op = data[position]
         status, offset, length, number, after = operand(data, position)
         if status != DONE:
-            return status, position, nothing, nothing, nothing, values, links
+            return status, position, nothing, nothing, nothing
         push, x, y = -1, np.int64(0), np.int64(0)
         floor = marks[marked - 1] if marked else 0  # what lies below the last mark is out of reach
         if op in (0x94, 0x71, 0x72):
             if depth <= floor:
-                return STACK, position, nothing, nothing, nothing, values, links
+                return STACK, position, nothing, nothing, nothing
             slot = stored if op == 0x94 else number
             if slot > stored:
-                return MEMO, position, nothing, nothing, nothing, values, links
+                return MEMO, position, nothing, nothing, nothing
             stored += slot == stored
-            memo[slot] = stack[depth - 1]
-            if fetched[slot] and kept < memo[slot]:
-                kept = memo[slot]
+            if fetched[slot]:
+                memo[slot] = stack[depth - 1]
+                kept, shared = max(kept, memo[slot]), max(shared, memo[slot])
         elif op in (0x68, 0x6A):
             if number >= stored:
-                return MEMO, position, nothing, nothing, nothing, values, links
+                return MEMO, position, nothing, nothing, nothing
             stack[depth] = memo[number]
             depth += 1
         elif op == 0x2E:
             if depth == 1 and marked == 0:
-                return DONE, position, np.int64(stack[0]), nothing, nothing, values, links
-            return STACK, position, nothing, nothing, nothing, values, links
+                state[VALUES], state[LINKS], state[CELLS] = values, links, used
+                return DONE, position, np.int64(stack[0]), nothing, nothing
+            return STACK, position, nothing, nothing, nothing
         elif op == 0x95 and not 0 <= number <= len(data) - after:
-            return DECLARED, position, nothing, nothing, nothing, values, links
+            return DECLARED, position, nothing, nothing, nothing
         elif op in (0x80, 0x95):
             pass
         elif op in (0x58, 0x8C, 0x8D):
@@ -362,7 +526,7 @@ def run(
             push, x = INT, number - ((number >> 31) << 32)
         elif op in (0x8A, 0x8B):
             if length > 8:
-                return OPCODE, position, nothing, nothing, nothing, values, links
+                return OPCODE, position, nothing, nothing, nothing
             push, x = INT, little(data, offset, length)
             if 0 < length < 8 and data[offset + length - 1] >= 0x80:
                 x -= np.int64(1) << np.int64(8 * length)
@@ -378,22 +542,28 @@ def run(
             push = TUPLE
         elif op == 0x28:
             marks[marked] = depth
+            noted[marked, BASE], noted[marked, LINKS_BEFORE], noted[marked, KEPT_BEFORE] = values, links, kept
+            noted[marked, LOWEST] = values
             marked += 1
         elif op in (0x30, 0x31):  # POP, POP_MARK
             if marked and (op == 0x31 or floor == depth):
                 marked -= 1
                 depth = floor
+                if marked:
+                    noted[marked - 1, LOWEST] = min(noted[marked - 1, LOWEST], noted[marked, LOWEST])
             elif op == 0x30 and depth > floor:
                 depth -= 1
             else:
-                return STACK, position, nothing, nothing, nothing, values, links
+                return STACK, position, nothing, nothing, nothing
         elif op in (0x85, 0x86, 0x87, 0x74, 0x65, 0x75, 0x61, 0x73):  # several values become, or enter, a container
             if op in (0x74, 0x65, 0x75):
                 if not marked:
-                    return STACK, position, nothing, nothing, nothing, values, links
+                    return STACK, position, nothing, nothing, nothing
                 marked -= 1
                 begin = floor
                 floor = marks[marked - 1] if marked else 0
+                if marked:
+                    noted[marked - 1, LOWEST] = min(noted[marked - 1, LOWEST], noted[marked, LOWEST])
             elif op == 0x61:
                 begin = depth - 1
             elif op == 0x73:
@@ -402,22 +572,49 @@ def run(
                 begin = depth - (op - 0x84)
             into = op in (0x65, 0x75, 0x61, 0x73)
             if begin - into < floor:
-                return STACK, position, nothing, nothing, nothing, values, links
+                return STACK, position, nothing, nothing, nothing
+            form, columns = -1, nothing
             if into:
                 container = stack[begin - 1]
                 wanted = LIST if op in (0x65, 0x61) else DICT
                 if kind[container] != wanted or (wanted == DICT and (depth - begin) % 2):
-                    return STACK, position, nothing, nothing, nothing, values, links
-                if kept < container:
-                    kept = container
+                    return STACK, position, nothing, nothing, nothing
+                kept = max(kept, container)
+                if wanted == LIST and depth > begin:
+                    form, columns = _fitting(kind, a, b, child, stack, begin, depth, shared)
             else:
                 container = values
                 kind[values], a[values], b[values] = TUPLE, 0, 0
                 values += 1
-            for i in range(begin, depth):
-                links = _link(a, b, child, follow, links, container, stack[i])
-                if into and kept < stack[i]:
-                    kept = stack[i]
+            if form >= 0:
+                count = depth - begin
+                cell, used = _pack(a, b, child, cells, used, form, stack, begin, depth)
+                if op == 0x65 and noted[marked, LOWEST] >= noted[marked, BASE] and shared < noted[marked, BASE]:
+                    values, links = noted[marked, BASE], noted[marked, LINKS_BEFORE]  # all that only the batch had
+                    kept = max(noted[marked, KEPT_BEFORE], container)
+                last = child[a[container] >> 32] if b[container] else 0
+                if form == ROWS:
+                    joins = b[container] and kind[last] == ROWS and b[last] & ((1 << COLUMN_BITS) - 1) == columns
+                    joins = joins and a[last] + (b[last] >> COLUMN_BITS) * columns == cell
+                else:
+                    joins = b[container] and kind[last] == form and a[last] + b[last] == cell
+                size = count << COLUMN_BITS if form == ROWS else count
+                if joins:
+                    b[last] += size
+                    b[container] += count
+                else:
+                    kind[values], a[values], b[values] = form, cell, size + columns
+                    links = _link(a, b, child, follow, links, container, values)
+                    b[container] += count - 1
+                    kept = max(kept, values)
+                    values += 1
+            else:
+                for i in range(begin, depth):
+                    links = _link(a, b, child, follow, links, container, stack[i])
+                    if into and kept < stack[i]:
+                        kept = stack[i]
+            if into and marked:
+                noted[marked - 1, LOWEST] = min(noted[marked - 1, LOWEST], container)
             depth = begin
             if not into:
                 stack[depth] = container
@@ -427,7 +624,7 @@ def run(
             module, name = np.int64(-1), np.int64(0)
             if op == 0x93:
                 if depth - 2 < floor or kind[stack[depth - 1]] != TEXT or kind[stack[depth - 2]] != TEXT:
-                    return STACK, position, nothing, nothing, nothing, values, links
+                    return STACK, position, nothing, nothing, nothing
                 module, name = np.int64(stack[depth - 2]), np.int64(stack[depth - 1])
                 depth -= 2
             for i in range(len(codes)):
@@ -452,26 +649,26 @@ def run(
                         np.int64(-1),
                         np.int64(offset),
                         np.int64(min(length, 200)),
-                        values,
-                        links,
                     )
-                return FORBIDDEN, position, module, name, np.int64(0), values, links
+                return FORBIDDEN, position, module, name, np.int64(0)
             push, x = NAME, np.int64(found)
         elif op == 0x52:
             if depth - 2 < floor or kind[stack[depth - 2]] != NAME or kind[stack[depth - 1]] != TUPLE:
-                return MISUSED, position, nothing, nothing, nothing, values, links
+                return MISUSED, position, nothing, nothing, nothing
             function, arguments = a[stack[depth - 2]], stack[depth - 1]
             push, x, y = _call(data, latin1, float64, kind, a, b, child, follow, function, arguments)
             if push < 0:
-                return MISUSED, position, nothing, nothing, nothing, values, links
+                return MISUSED, position, nothing, nothing, nothing
             depth -= 2
             if push in (LATIN1, FLOAT):
                 content = _nth(a, child, follow, arguments, 0 if push == LATIN1 else 1)
                 values, links = _forget(a, b, values, links, kept, arguments, content)
         elif op == 0x62:
             if depth - 2 < floor or not _build(kind, a, b, child, follow, stack[depth - 2], stack[depth - 1]):
-                return MISUSED, position, nothing, nothing, nothing, values, links
+                return MISUSED, position, nothing, nothing, nothing
             built = stack[depth - 2]
+            if marked:
+                noted[marked - 1, LOWEST] = min(noted[marked - 1, LOWEST], built)
             if kind[built] == DTYPE:
                 b[built] = data[-b[built]]
             depth -= 1

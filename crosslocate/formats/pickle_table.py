@@ -3,15 +3,19 @@
 The machine (`pickle_machine`) knows the opcodes that arrays, numbers, strings, dicts and lists need (protocols 2 to 5).
 What a file names is compared with `ADMITTED` and never imported; a "call" of an admitted name only ties values
 together. So the worst that a file can do is to be refused. Memory is bounded by the size of the file: sizes that
-opcodes declare are checked against the bytes that are there, and memo indices must count up as picklers count.
+opcodes declare are checked against the bytes that are there, and memo indices must count up as picklers count. What
+lists hold is packed where it can be, see the machine, so that memory is mostly that of the numbers in the file.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosslocate.formats.pickle_machine import (
+    CELLS,
     DECLARED,
     DONE,
     DTYPE_NAME,
@@ -19,17 +23,34 @@ from crosslocate.formats.pickle_machine import (
     ENCODE,
     FORBIDDEN,
     FROMBUFFER,
+    FULL,
+    KEPT,
+    LINKS,
+    LIST,
+    MARKS,
     MEMO,
     MISUSED,
     NDARRAY,
     OPCODE,
+    PACKABLE,
+    PAUSED,
+    POSITION,
+    PUSHED,
     RECONSTRUCT,
     SCALAR_NAME,
+    SHARED,
+    SLOTS,
     STACK,
+    TEXTS,
     TOO_MANY,
     TRUNCATED,
+    VALUES,
+    cells_of,
+    entries_of,
+    room,
     run,
     scan,
+    unpack,
 )
 
 KINDS = (
@@ -60,15 +81,56 @@ MESSAGES = {
 }
 
 
-class Table(NamedTuple):
-    """All values of a pickle; ``root`` is the number of the one that it stands for."""
+_WINDOW = 1 << 27
+"""Bytes of a file that are gone through before its pages are given back."""
+_FIRST = 1 << 12
+"""Values and links that there is room for at first."""
+
+Ids = NDArray[np.int32]
+
+
+@dataclass
+class Table:
+    """All values of a pickle, as the machine describes them; ``root`` is the number of the one that it stands for."""
 
     kind: NDArray[np.uint8]
     a: NDArray[np.int64]
     b: NDArray[np.int64]
-    child: NDArray[np.int32]
-    follow: NDArray[np.int32]
+    child: Ids
+    follow: Ids
+    cells: NDArray[np.int64]
     root: int
+
+    def packed(self, container: int) -> list[int] | None:
+        """The values of kinds from `TEXTS` on that stand for a list's entries, if these are all there is in it."""
+        if self.kind[container] != LIST or not self.b[container]:
+            return None
+        link, found = int(self.a[container]) & 0xFFFFFFFF, []
+        while link >= 0:
+            entry = int(self.child[link])
+            if self.kind[entry] < TEXTS:
+                return None
+            found.append(entry)
+            link = int(self.follow[link])
+        return found
+
+    def entries(self, container: int) -> Ids:
+        """Values in a container, int32 [n]; what was packed is unpacked."""
+        self._unpack(np.array([container], np.int32))
+        return entries_of(self.a, self.b, self.child, self.follow, container)
+
+    def rows(self, containers: Ids, columns: int) -> Ids:
+        """Values in containers that have ``columns`` values each, int32 [n * columns]."""
+        self._unpack(containers)
+        return cells_of(self.a, self.child, self.follow, containers, columns)
+
+    def _unpack(self, containers: Ids) -> None:
+        values, links = room(self.kind, self.a, self.b, self.child, self.follow, containers)
+        if links:
+            begin, first = len(self.kind), len(self.child)
+            self.kind, self.a, self.b = (_longer(x, begin + values) for x in (self.kind, self.a, self.b))
+            self.child, self.follow = (_longer(x, first + links) for x in (self.child, self.follow))
+            unpack(self.kind, self.a, self.b, self.child, self.follow, self.cells, containers, begin, first)
 
 
 class Refusal(NamedTuple):
@@ -79,20 +141,41 @@ class Refusal(NamedTuple):
     name: str
 
 
-def interpret(data: NDArray[np.uint8], start: int) -> Table | Refusal:
-    """Interpret the pickle that begins at byte ``start`` of ``data``."""
+def interpret(data: NDArray[np.uint8], start: int, release: Callable[[], None] = lambda: None) -> Table | Refusal:
+    """Interpret the pickle that begins at byte ``start`` of ``data``.
+
+    Args:
+        data: The file.
+        start: Where to begin.
+        release: Called now and then; may give pages of the file back.
+    """
     fetched = np.zeros(len(data) - start + 1, np.uint8)
-    made, pushed, marked, stored = scan(data, start, fetched)
-    if pushed >= np.iinfo(np.int32).max:
+    bounds = np.ones(6, np.int64)
+    bounds[POSITION] = start
+    while scan(data, bounds[POSITION] + _WINDOW, fetched, bounds):
+        release()
+    if bounds[PUSHED] >= np.iinfo(np.int32).max:
         return Refusal(TOO_MANY, start, "")
     # Upper bounds: pages of these arrays that stay untouched cost nothing.
-    kind, a, b = np.empty(made, np.uint8), np.empty(made, np.int64), np.empty(made, np.int64)
-    child, follow, stack = (np.empty(pushed, np.int32) for _ in range(3))
-    marks, memo = np.empty(marked, np.int32), np.empty(stored, np.int32)
+    cells, stack = np.empty(bounds[PACKABLE], np.int64), np.empty(bounds[PUSHED], np.int32)
+    marks, noted = np.empty(bounds[MARKS], np.int32), np.empty((bounds[MARKS], 4), np.int64)
+    memo = np.empty(bounds[SLOTS], np.int32)
+    kind, a, b = np.empty(_FIRST, np.uint8), np.empty(_FIRST, np.int64), np.empty(_FIRST, np.int64)
+    child, follow = np.empty(_FIRST, np.int32), np.empty(_FIRST, np.int32)
+    state = np.zeros(9, np.int64)
+    state[[POSITION, KEPT, SHARED]] = start, -1, -1
+    status, until, root, offset = PAUSED, start, 0, 0
     try:
-        status, position, root, offset, length, values, links = run(
-            data, start, *_NAMES, fetched, kind, a, b, child, follow, stack, marks, memo
-        )
+        while status in (PAUSED, FULL):
+            if status == PAUSED:
+                until = state[POSITION] + _WINDOW
+                release()
+            else:
+                kind, a, b = (_longer(x, state[VALUES] + root) for x in (kind, a, b))
+                child, follow = (_longer(x, state[LINKS] + offset) for x in (child, follow))
+            status, position, root, offset, length = run(
+                data, until, *_NAMES, fetched, kind, a, b, child, follow, cells, stack, marks, noted, memo, state
+            )
     except IndexError:  # `linked`: no pickle leads there as long as this machine is right
         return Refusal(STACK, start, "")
     if status == FORBIDDEN:
@@ -100,7 +183,17 @@ def interpret(data: NDArray[np.uint8], start: int) -> Table | Refusal:
         return Refusal(status, position, name.decode("utf-8", "replace").replace("\n", "."))
     if status != DONE:
         return Refusal(status, position, "")
-    return Table(kind[:values], a[:values], b[:values], child[:links], follow[:links], root)
+    values, links = state[VALUES], state[LINKS]
+    return Table(kind[:values], a[:values], b[:values], child[:links], follow[:links], cells[: state[CELLS]], root)
+
+
+def _longer(array: NDArray[Any], least: int) -> NDArray[Any]:
+    """The array with room for at least so many entries: twice as many as it has, where it is too short."""
+    if least <= len(array):
+        return array
+    longer = np.empty(max(least, 2 * len(array)), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 def _dotted(data: NDArray[np.uint8], a: Any, b: Any, module: int, name: int) -> bytes:

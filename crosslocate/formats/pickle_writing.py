@@ -1,7 +1,7 @@
 """Writing a dict of lists as a pickled 0-d object array, as old and new versions of NumPy read it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ _BATCH = 1000
 """Entries appended to a list at once."""
 
 
-def write_mapping(path: Path, fields: Mapping[str, list[str] | NDArray[np.float64]]) -> None:
+def write_mapping(path: Path, fields: Mapping[str, Sequence[str] | NDArray[np.float64]]) -> None:
     """Write a dict of lists: of strings, of NumPy's float64 scalars, or of lists of these.
 
     Pickle protocol 3 and the names of NumPy 1: Python 3.4 and NumPy 1.8 read the file, and so does every later one.
@@ -46,7 +46,7 @@ def write_mapping(path: Path, fields: Mapping[str, list[str] | NDArray[np.float6
         temporary.unlink(missing_ok=True)
 
 
-def _parts(fields: Mapping[str, list[str] | NDArray[np.float64]]) -> Iterator[bytes]:
+def _parts(fields: Mapping[str, Sequence[str] | NDArray[np.float64]]) -> Iterator[bytes]:
     header = _HEADER + b" " * (-(len(_HEADER) + 11) % 64) + b"\n"
     yield b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     yield b"\x80\x03" + _SCALAR + _FLOAT64 + _ARRAY + b"](}("
@@ -54,7 +54,7 @@ def _parts(fields: Mapping[str, list[str] | NDArray[np.float64]]) -> Iterator[by
         yield _text(key) + b"]"
         for start in range(0, len(values), _BATCH):
             batch = values[start : start + _BATCH]
-            yield b"(" + (b"".join(map(_text, batch)) if isinstance(batch, list) else _floats(batch)) + b"e"
+            yield b"(" + (_floats(batch) if isinstance(batch, np.ndarray) else b"".join(map(_text, batch))) + b"e"
     yield b"uetb."
 
 

@@ -4,40 +4,47 @@ import math
 import mmap
 import re
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from crosslocate.errors import DataError
+from crosslocate.formats.packed_texts import gathered
 from crosslocate.formats.pickle_machine import (
     ARRAY,
     BOOL,
     BUFFER,
     BYTES,
+    COLUMN_BITS,
     DICT,
     DTYPE,
     FLOAT,
+    FLOATS,
     FORBIDDEN,
     INT,
     LATIN1,
+    LENGTH_BITS,
     LIST,
+    ROWS,
     SCALAR,
     TEXT,
+    TEXTS,
     TUPLE,
-    cells_of,
-    entries_of,
 )
-from crosslocate.formats.pickle_table import KINDS, MESSAGES, Refusal, Table, interpret
+from crosslocate.formats.pickle_table import KINDS, MESSAGES, Ids, Refusal, Table, interpret
+from crosslocate.formats.texts import Texts
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000
 _LONGEST_KEY = 1000
 _OBJECTS = re.compile(rb"\{.*'descr': '\|O'.*'shape': \(\s*\).*\}\s*", re.DOTALL)
 _DTYPES = re.compile(rb"([biufUSO])(\d{1,9})")
-
-Ids = NDArray[np.int32]
+_BLOCK = 1 << 16
+"""Strings of an array that become Python objects at once."""
 
 
 class Mapping:
@@ -56,9 +63,9 @@ class Mapping:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._data, start = _open(path)
+        self._data, start, self._release = _open(path)
         try:
-            table = interpret(self._data, start)
+            table = interpret(self._data, start, self._release)
         except MemoryError:
             raise DataError(f"{path}: has more values than this machine has memory for") from None
         if isinstance(table, Refusal):
@@ -66,7 +73,7 @@ class Mapping:
         self._table: Table = table
         self.fields = self._mapping(table.root)
 
-    def texts(self, field: str, longest: int = sys.maxsize) -> list[str]:
+    def texts(self, field: str, longest: int = sys.maxsize) -> Sequence[str]:
         """A list of strings; integers become strings. Rows that refer to one string of the file share it.
 
         Args:
@@ -83,7 +90,10 @@ class Mapping:
                 return []
             if array.ndim != 1 or array.dtype.kind not in "Uiu":
                 raise self._wrong(field, f"is an array {array.dtype} {array.shape}", "a list of strings")
-            return _short([str(entry) for entry in array.tolist()], f"{self.path}: {field}", longest)
+            return self._array_texts(array, field, longest)
+        if (cells := self._packed(value, TEXTS)) is not None:
+            found = gathered(self._data, cells, longest, self._release)
+            return self._distinct_texts(cells, field, longest) if found is None else found
         ids = self._entries(value, field, "a list of strings")
         self._require(field, ids, np.isin(self._table.kind[ids], (TEXT, INT, SCALAR)), "a string")
         distinct, first, rows = np.unique(ids, return_index=True, return_inverse=True)
@@ -105,6 +115,10 @@ class Mapping:
             if array.dtype.kind not in "iuf" or array.shape[1:] != ((columns,) if columns else ()) or not array.ndim:
                 raise self._wrong(field, f"is an array {array.dtype} {array.shape}", wanted)
             return np.array(array, np.float64)
+        cells = self._packed(value, ROWS if columns else FLOATS, columns)
+        if cells is not None:
+            numbers = cells.view(np.float64)
+            return numbers.reshape(-1, columns) if columns else numbers
         ids = self._entries(value, field, wanted, columns)
         if not columns:
             return self._scalars(ids, field)
@@ -117,8 +131,45 @@ class Mapping:
         if not long.all():
             row = int(np.argmin(long))
             raise self._wrong(f"{field} row {row}", f"has {self._table.b[ids[row]]} entries", f"{columns} numbers")
-        cells = cells_of(self._table.a, self._table.child, self._table.follow, ids, columns)
-        return self._scalars(cells, field, columns).reshape(-1, columns)
+        return self._scalars(self._table.rows(ids, columns), field, columns).reshape(-1, columns)
+
+    def _packed(self, value: int, kind: int, columns: int = 0) -> NDArray[np.int64] | None:
+        """Cells of a list whose entries are all packed, and as that kind; None of any other."""
+        table, chunks = self._table, self._table.packed(value)
+        if chunks is None or (table.kind[chunks] != kind).any():
+            return None
+        counts, begins = table.b[chunks], table.a[chunks]
+        if kind == ROWS:
+            if (counts & ((1 << COLUMN_BITS) - 1) != columns).any():
+                return None
+            counts = (counts >> COLUMN_BITS) * columns
+        parts = [table.cells[begin : begin + count] for begin, count in zip(begins, counts, strict=True)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _distinct_texts(self, cells: NDArray[np.int64], field: str, longest: int) -> list[str]:
+        """Texts of which one is not as it should be, or which many rows share."""
+        distinct, first, rows = np.unique(cells, return_index=True, return_inverse=True)
+        buffer, texts = memoryview(self._data.data), []
+        for cell, row in zip(distinct.tolist(), first.tolist(), strict=True):
+            begin, length = cell >> LENGTH_BITS, cell & ((1 << LENGTH_BITS) - 1)
+            texts.append(self._text(buffer, begin, length, field, row))
+        order = np.argsort(first)
+        for k in order[np.array([len(text) for text in texts])[order] > longest].tolist():
+            _short([texts[k]], f"{self.path}: {field}", longest, int(first[k]))
+        return [texts[k] for k in rows.tolist()]
+
+    def _array_texts(self, array: NDArray[Any], field: str, longest: int) -> Sequence[str]:
+        """Strings of an array, in pieces: an object of Python for every one would take too much memory."""
+        chunks: list[pa.Array] = []
+        for start in range(0, len(array), _BLOCK):
+            block = [str(entry) for entry in array[start : start + _BLOCK].tolist()]
+            _short(block, f"{self.path}: {field}", longest, start)
+            try:
+                chunks.append(pa.array(block, pa.string()))
+            except UnicodeEncodeError:  # half of a surrogate pair
+                return _short([str(entry) for entry in array.tolist()], f"{self.path}: {field}", longest)
+            self._release()
+        return Texts(pa.chunked_array(chunks, pa.string()))
 
     def _mapping(self, root: int) -> dict[str, int]:
         table = self._table
@@ -127,7 +178,7 @@ class Mapping:
             root = int(entries[0]) if len(entries) == 1 else root
         if table.kind[root] != DICT:
             raise DataError(f"{self.path}: holds {KINDS[table.kind[root]]}; expected a dict of named lists")
-        entries = entries_of(table.a, table.b, table.child, table.follow, root)
+        entries = table.entries(root)
         keys, values = entries[::2], entries[1::2]
         self._require("the dict's keys", keys, table.kind[keys] == TEXT, "a string")
         distinct, first, rows = np.unique(keys, return_index=True, return_inverse=True)
@@ -140,7 +191,7 @@ class Mapping:
         scalars: dict[tuple[Any, ...], str] = {}
         for value, kind, row in zip(ids.tolist(), self._table.kind[ids].tolist(), rows.tolist(), strict=True):
             if kind == TEXT:
-                text = self._text(buffer, value, field, row)
+                text = self._text(buffer, int(self._table.a[value]), int(self._table.b[value]), field, row)
             elif kind == INT:
                 text = str(self._table.a[value])
             else:
@@ -173,7 +224,7 @@ class Mapping:
             value = data
         if table.kind[value] not in (LIST, TUPLE):
             raise self._wrong(field, f"is {KINDS[table.kind[value]]}", wanted)
-        entries = entries_of(table.a, table.b, table.child, table.follow, value)
+        entries = table.entries(value)
         return entries.reshape(shape) if len(shape) > 1 else entries
 
     def _scalars(self, ids: Ids, field: str, columns: int = 1) -> NDArray[np.float64]:
@@ -210,10 +261,9 @@ class Mapping:
     def _wrong(self, field: str, found: str, wanted: str) -> DataError:
         return DataError(f"{self.path}: {field} {found}; expected {wanted}")
 
-    def _text(self, buffer: memoryview, value: int, field: str, row: int) -> str:
-        start = int(self._table.a[value])
+    def _text(self, buffer: memoryview, start: int, length: int, field: str, row: int) -> str:
         try:
-            return str(buffer[start : start + int(self._table.b[value])], "utf-8", "surrogatepass")
+            return str(buffer[start : start + length], "utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise DataError(f"{self.path}: {field} row {row} is no UTF-8 text: {error.reason}") from None
 
@@ -257,11 +307,11 @@ class Mapping:
         return self._filled(self._dtype(dtype_id, field), shape, fortran, data, field)
 
     def _filled(self, dtype: np.dtype, shape: tuple[int, ...], fortran: bool, data: int, field: str) -> NDArray[Any]:
-        content = self._bytes(data, field)
+        content = self._content(data, field)
         if dtype.kind == "O" or not dtype.itemsize or math.prod(shape) * dtype.itemsize != len(content):
             raise DataError(f"{self.path}: {field} is an array {dtype} {shape} of {len(content)} bytes")
         try:
-            flat = np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+            flat = content.view(dtype) if len(content) else np.empty(0, dtype)
             array = flat.reshape(shape, order="F" if fortran else "C")
             if dtype.kind == "U" and array.size and flat.view(f"{dtype.byteorder}u4").max() > sys.maxunicode:
                 raise ValueError("a code is beyond Unicode")
@@ -284,41 +334,45 @@ class Mapping:
             raise DataError(f"{self.path}: {field}: {error}") from None
 
     def _list(self, value: int) -> list[int]:
-        return entries_of(self._table.a, self._table.b, self._table.child, self._table.follow, value).tolist()
+        return self._table.entries(value).tolist()
 
     def _bytes(self, value: int, field: str) -> bytes:
+        return self._content(value, field).tobytes()
+
+    def _content(self, value: int, field: str) -> NDArray[np.uint8]:
         table = self._table
         if table.kind[value] not in (TEXT, BYTES, LATIN1):
             raise self._wrong(field, f"has {KINDS[table.kind[value]]} inside", "bytes")
         start = int(table.a[value])
-        content = self._data[start : start + int(table.b[value])].tobytes()
+        content = self._data[start : start + int(table.b[value])]
         if table.kind[value] != LATIN1:
             return content
         try:
-            return content.decode().encode("latin-1")
+            return np.frombuffer(content.tobytes().decode().encode("latin-1"), np.uint8)
         except UnicodeError as error:
             raise DataError(f"{self.path}: {field} is not Latin-1: {error}") from None
 
 
-def _open(path: Path) -> tuple[NDArray[np.uint8], int]:
-    """The bytes of a file, mapped, and where its pickle begins."""
+def _open(path: Path) -> tuple[NDArray[np.uint8], int, Callable[[], None]]:
+    """The bytes of a file, mapped; where its pickle begins; and what gives the pages that were read back."""
     try:
         with path.open("rb") as file:
             begin = file.read(12)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if begin else b""
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if begin else None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if not begin.startswith(_MAGIC) or len(begin) < 12 or begin[6] not in (1, 2, 3):
         raise DataError(f"{path}: no NumPy file (.npy)")
     size = 2 if begin[6] == 1 else 4
     start = 8 + size + int.from_bytes(begin[8 : 8 + size], "little")
+    assert mapped is not None
     data = np.frombuffer(mapped, np.uint8)
     if start > min(len(data), _LONGEST_HEADER):
         raise DataError(f"{path}: the header is cut off or too long")
     header = data[8 + size : start].tobytes()
     if not _OBJECTS.fullmatch(header):
         raise DataError(f"{path}: {header.strip().decode('latin-1')[:200]}; expected one object, pickled ('|O')")
-    return data, start
+    return data, start, lambda: mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _reason(refusal: Refusal, data: NDArray[np.uint8]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +66,9 @@ def test_every_planted_problem_is_found(run, layout, tmp_path, capsys):
     meta.database.camera[10, 0] = -0.001
     meta.database.elevations[5] = np.nan
     meta.database.utm[6, 1] = np.inf
-    meta.database.filenames[8] = meta.database.filenames[7]
+    names = list(meta.database.filenames)
+    names[8] = names[7]
+    meta = replace(meta, database=replace(meta.database, filenames=names))
     write_meta(layout / META.format("val"), meta)
     (layout / "datasets/Sparse/database_depth" / meta.database.filenames[3]).unlink()
     (layout / "datasets/Sparse/query_original_result" / meta.queries.filenames[5]).write_bytes(b"no image")

@@ -58,7 +58,7 @@ def compact(path, meta):
     fields = {}
     for prefix, images in (("db", meta.database), ("q", meta.queries)):
         values = {
-            "ImageFns": images.filenames, "IDs": images.ids, "PlaceNames": images.place_names,
+            "ImageFns": list(images.filenames), "IDs": list(images.ids), "PlaceNames": list(images.place_names),
             "WGS": images.wgs.tolist(), "UTM": images.utm.tolist(), "Elevations": images.elevations.tolist(),
             "CameraParams": images.camera.tolist(),
         }  # fmt: skip

@@ -48,7 +48,7 @@ def found(table, data, value, depth=DEPTH):
     """The same of a value of the table."""
     kind, a, b = (int(column[value]) for column in (table.kind, table.a, table.b))
     if kind in (kinds.LIST, kinds.TUPLE):
-        ids = kinds.entries_of(table.a, table.b, table.child, table.follow, value)
+        ids = table.entries(value)
         entries = [found(table, data, entry, depth - 1) for entry in ids.tolist()] if depth else "..."
         return ("list" if kind == kinds.LIST else "tuple"), b, entries
     content = data[a : a + b].tobytes()

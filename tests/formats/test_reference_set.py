@@ -187,6 +187,7 @@ def test_a_split_without_a_meta_structure_is_missed_when_it_is_asked_for(layout,
 def test_impossible_rows_are_named_with_the_meta_structure(layout, tmp_path, change, says):
     named = sparse_depth(copied(layout, tmp_path))
     meta = named.read("val")
+    meta = replace(meta, queries=replace(meta.queries, filenames=list(meta.queries.filenames)))
     change(meta.queries)
     write_meta(named.meta_file("val"), meta)
     with pytest.raises(DataError, match=says):
