@@ -18,7 +18,6 @@ from crosslocate.config.ranks import end_with
 from crosslocate.console import track
 from crosslocate.errors import CrossLocateError, RunStopped, StoreError
 from crosslocate.lit.signals import Listener, deferring, listening
-from crosslocate.localization.index import DESCRIPTORS
 from crosslocate.retrieval.grid import WHOLE, Shard, unfinished
 from crosslocate.retrieval.store import DescriptorStore
 
@@ -30,7 +29,7 @@ LOOK = 0.2
 PATIENCE = 120.0
 """Seconds that processes which were asked to stop have for the batch they are at."""
 OPENED, RESULT, ERROR = "opened", "result", "error"
-"""What processes tell: the folder of the index once it is there, what they give at the end, and what went wrong."""
+"""What processes tell: the folder of the store once it is there, what they give at the end, and what went wrong."""
 
 Opened = Callable[[Path], None]
 
@@ -113,7 +112,7 @@ class _Crew:
 
     @property
     def folder(self) -> Path | None:
-        """Folder of the index, as soon as a process has told it."""
+        """Folder of the store, as soon as a process has told it."""
         return next((worker.told[OPENED] for worker in self.workers if OPENED in worker.told), None)
 
 
@@ -128,7 +127,7 @@ def in_processes(work: Work[T], config: Any, shard: Shard, devices: Sequence[str
         config: First argument of it; plain values.
         shard: To be divided among the processes.
         devices: One for each process.
-        opened: Is given the folder of the index once it is there.
+        opened: Is given the folder of the store once it is there.
 
     Returns:
         What each process gives.
@@ -170,7 +169,7 @@ def _watch(crew: _Crew, opened: Opened) -> None:
     if folder is None:
         return
     opened(folder)
-    store = DescriptorStore.open(folder / DESCRIPTORS)
+    store = DescriptorStore.open(folder)
     batches = -(-len(store) // store.header.batch)
     for _ in track(_done(store, batches, looks), "Indexing views", batches):
         pass

@@ -41,7 +41,7 @@ def embed_share(config: Mapping[str, Any], shard: Shard, device: str, opened: Op
         config: As in ``conf/index.yaml``, plain values; ``compile`` and ``threads`` as they are to be used here.
         shard: Share of this process.
         device: Where it computes.
-        opened: Is given the folder of the index as soon as the store is there.
+        opened: Is given the folder of the store as soon as it is there.
         visible: Whether this process shows progress.
 
     Raises:
@@ -64,7 +64,7 @@ def embed_share(config: Mapping[str, Any], shard: Shard, device: str, opened: Op
         visible=visible,
     )
     source = {"split": config["split"], "checkpoint": str(config["checkpoint"])}
-    report = fill_index(retriever, database, folder, way, **source, opened=lambda: opened(folder)).report
+    report = fill_index(retriever, database, folder, way, **source, opened=lambda: opened(folder / DESCRIPTORS)).report
     assert report is not None
     return Done(folder, report)
 
@@ -103,14 +103,14 @@ def leaving_notes() -> Iterator[Opened]:
     """Surround the making of an index: when it is left early, say what is there and how it is continued.
 
     Yields:
-        Is to be given the folder of the index once the store is there.
+        Is to be given the folder of the store once it is there.
     """
-    folders: list[Path] = []
+    stores: list[Path] = []
     try:
-        yield folders.append
+        yield stores.append
     except RunStopped:
-        for folder in folders[:1]:
-            say(f"{folder}: {amount(DescriptorStore.open(folder / DESCRIPTORS))}; the same command continues")
+        for path in stores[:1]:
+            say(f"{path.parent}: {amount(DescriptorStore.open(path))}; the same command continues")
         raise
 
 

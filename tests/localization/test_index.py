@@ -1,25 +1,35 @@
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from crosslocate.config.validate import PRECISIONS
 from crosslocate.data.reader import ImageReader
-from crosslocate.errors import DataError, StoreError
-from crosslocate.localization.building import build_index
+from crosslocate.errors import ConfigError, DataError, RunStopped, StoreError, UnwritableError
+from crosslocate.lit.restore import AUTOCAST, load_retriever
+from crosslocate.lit.signals import listening
+from crosslocate.localization.building import Extraction, build_index, fill_index
 from crosslocate.localization.index import (
     data_root,
     index_fingerprint,
     index_folder,
+    made_with,
     open_index,
     read_database,
+    write_json,
 )
+from crosslocate.localization.share_job import leaving_notes
+from crosslocate.retrieval.grid import Shard
+from crosslocate.retrieval.store import DescriptorStore
 
 BATCH = 10
 
@@ -109,6 +119,142 @@ def test_a_killed_build_continues_and_ends_as_an_uninterrupted_one(
     assert encoded == [10, 10, 10, 10, 10, 10, 10, 6]
     whole = build(depth_retriever, database, tmp_path / "whole")
     np.testing.assert_array_equal(continued.store.descriptors, whole.store.descriptors)
+
+
+def fill(retriever, database, folder, opened=lambda: None, **changes):
+    way = Extraction(**{"batch_size": BATCH, "workers": 0, "visible": False, **changes})
+    return fill_index(retriever, database, folder, way, split="all", checkpoint="best.ckpt", opened=opened)
+
+
+def content(folder):
+    """Every byte of an index's store."""
+    return {path.name: path.read_bytes() for path in (folder / "descriptors").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def plain_index(depth_retriever, tiny_dataset, tmp_path_factory):
+    """Folder of an index of all 96 views that was built at once."""
+    folder = tmp_path_factory.mktemp("plain")
+    fill(depth_retriever, read_database(tiny_dataset, "all"), folder)
+    return folder
+
+
+@pytest.mark.parametrize(("count", "workers"), [(1, 1), (2, 0), (3, 0)])
+def test_any_number_of_processes_and_workers_gives_the_same_bytes(
+    depth_retriever, tiny_dataset, tmp_path, plain_index, count, workers
+):
+    database = read_database(tiny_dataset, "all")
+    written = [
+        fill(depth_retriever, database, tmp_path, shard=Shard(number, count), workers=workers).report.written
+        for number in reversed(range(count))
+    ]
+    assert written == {1: [96], 2: [46, 50], 3: [30, 30, 36]}[count]
+    assert content(tmp_path) == content(plain_index)
+
+
+def test_a_batch_that_lacks_a_row_is_embedded_whole_in_the_grid_that_the_index_has(
+    depth_retriever, tiny_dataset, tmp_path, plain_index, encoded, capsys
+):
+    shutil.copytree(plain_index, tmp_path, dirs_exist_ok=True)
+    DescriptorStore.open(tmp_path / "descriptors", writable=True).discard([3, 8, 95])
+    fill(depth_retriever, read_database(tiny_dataset, "all"), tmp_path, batch_size=7, visible=True)
+    assert encoded == [10, 6]
+    assert "was begun with batch_size=10, and goes on with it" in capsys.readouterr().err
+    assert content(tmp_path) == content(plain_index)
+
+
+def test_damaged_rows_are_made_again_when_asked(depth_retriever, tiny_dataset, tmp_path, plain_index, encoded, capsys):
+    shutil.copytree(plain_index, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "descriptors/descriptors.bin"
+    damaged = bytearray(file.read_bytes())
+    for row in (4, 41):
+        damaged[row * len(damaged) // 96 + 5] ^= 16
+    file.write_bytes(damaged)
+    database = read_database(tiny_dataset, "all")
+    open_index(depth_retriever, tmp_path)
+    with pytest.raises(StoreError, match=r"2 of 96 descriptors do not fit their checksums: rows 4, 41"):
+        open_index(depth_retriever, tmp_path, verify=True)
+    for number in (0, 1):
+        fill(depth_retriever, database, tmp_path, verify=True, shard=Shard(number, 2))
+    assert encoded == [10, 10]
+    assert content(tmp_path) == content(plain_index)
+    said = capsys.readouterr().err
+    assert "2 damaged descriptors (rows 4, 41) are made again" in said
+
+
+def test_a_signal_ends_a_build_after_its_batch_and_the_same_continues(
+    depth_retriever, tiny_dataset, tmp_path, plain_index, encoded, monkeypatch, capsys
+):
+    database, spy = read_database(tiny_dataset, "all"), type(depth_retriever).encode
+
+    def interrupted(self, role, inputs):
+        if len(encoded) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return spy(self, role, inputs)
+
+    monkeypatch.setattr(type(depth_retriever), "encode", interrupted)
+    with pytest.raises(RunStopped, match="terminated"), listening(), leaving_notes() as note:
+        fill(depth_retriever, database, tmp_path, opened=lambda: note(tmp_path / "descriptors"))
+    assert encoded == [10] * 4
+    assert "40 of 96 descriptors are there; the same command continues" in capsys.readouterr().err
+    monkeypatch.setattr(type(depth_retriever), "encode", spy)
+    fill(depth_retriever, database, tmp_path)
+    assert encoded == [10] * 9 + [6]
+    assert content(tmp_path) == content(plain_index)
+
+
+@contextmanager
+def file_size_limit(size):
+    """As on a full disk, no file of this process can grow beyond ``size`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_keeps_what_is_finished(depth_retriever, tiny_dataset, tmp_path, plain_index, encoded):
+    database = read_database(tiny_dataset, "all")
+    row = len(content(plain_index)["descriptors.bin"]) // 96
+    with file_size_limit(35 * row) as limited, pytest.raises(StoreError, match=r"descriptors\.bin cannot be written"):
+        fill(depth_retriever, database, tmp_path, opened=limited)
+    assert np.flatnonzero(DescriptorStore.open(tmp_path / "descriptors", verify=True).covered).tolist() == list(
+        range(30)
+    )
+    encoded.clear()
+    fill(depth_retriever, database, tmp_path)
+    assert encoded == [10] * 6 + [6]
+    assert content(tmp_path) == content(plain_index)
+
+
+def test_small_files_that_cannot_be_written_are_an_error_and_leave_the_old_ones(tmp_path):
+    write_json(tmp_path / "extraction.json", {"written": 3})
+    with file_size_limit(2) as limited:
+        limited()
+        with pytest.raises(UnwritableError, match=r"extraction\.json cannot be written \(File too large\).*continues"):
+            write_json(tmp_path / "extraction.json", {"written": 4})
+    assert json.loads((tmp_path / "extraction.json").read_text()) == {"written": 3}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_precision_compilation_and_dtype_belong_to_an_index(depth_checkpoint, tiny_dataset, tmp_path, plain_index):
+    database = read_database(tiny_dataset, "all")
+    ways = [{}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"compiled": True}]
+    retrievers = [load_retriever(depth_checkpoint, "cpu", **way) for way in ways]
+    assert len({index_fingerprint(r, database, dtype) for r in retrievers for dtype in ("float32", "float16")}) == 8
+    half = retrievers[1]
+    fill(half, database, tmp_path, dtype="float16")
+    assert made_with(tmp_path) == {"precision": "bf16-mixed", "compiled": False}
+    opened = open_index(load_retriever(depth_checkpoint, "cpu", **made_with(tmp_path)), tmp_path).store
+    assert opened.header.dtype == "float16"
+    full = DescriptorStore.open(plain_index / "descriptors").descriptors
+    assert not np.array_equal(opened.descriptors, full.astype(np.float16))
+    np.testing.assert_allclose(opened.descriptors, full, atol=0.02)
+    with pytest.raises(StoreError, match=r"made with precision=bf16-mixed, compile=False, not with precision=32-true"):
+        open_index(retrievers[0], tmp_path)
+    with pytest.raises(ConfigError, match=r"precision='64-true'.*32-true, bf16-mixed, 16-mixed"):
+        load_retriever(depth_checkpoint, "cpu", precision="64-true")
+    assert tuple(AUTOCAST) == PRECISIONS
 
 
 def test_other_weights_or_other_views_are_refused(depth_retriever, photo_retriever, tiny_dataset, tmp_path):
