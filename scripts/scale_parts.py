@@ -124,7 +124,7 @@ def evaluate(case: Case) -> Figures:
 def build_index(case: Case) -> Figures:
     """Trains, fills and saves the approximate index."""
     shutil.rmtree(case.index, ignore_errors=True)
-    store, searcher = opened(case), searcher_of(case)
+    store, searcher = opened(case), searcher_of(case.search)
     with measured() as found:
         search = searcher.over(store.descriptors, case.index, store.digest())
     size = max(file.stat().st_size for file in case.index.rglob("*.faiss"))
@@ -136,7 +136,7 @@ def search_index(case: Case) -> Figures:
     from crosslocate.data.distance import GEODESIC
     from crosslocate.retrieval.recall import count_hits, measure_errors
 
-    store, searcher, queries = opened(case), searcher_of(case), np.load(case.folder / "queries.npy")
+    store, searcher, queries = opened(case), searcher_of(case.search), np.load(case.folder / "queries.npy")
     exact, (asking, database) = np.load(case.folder / "exact.npy"), catalogs(case)
     search = searcher.over(store.descriptors, case.index, store.digest())
     search.nearest(queries[:2], NEIGHBOURS)
@@ -231,13 +231,13 @@ def opened(case: Case) -> Any:
     return DescriptorStore.open(case.folder / "descriptors", "synthetic")
 
 
-def searcher_of(case: Case) -> Any:
-    """The approximate searcher, as configured."""
+def searcher_of(option: str) -> Any:
+    """The searcher that an option of conf/search configures."""
     from omegaconf import OmegaConf
 
     from crosslocate.config.build import build
 
-    return build(OmegaConf.create({"seed": 0, "search": OmegaConf.load(CONF / f"{case.search}.yaml")}).search)
+    return build(OmegaConf.create({"seed": 0, "search": OmegaConf.load(CONF / f"{option}.yaml")}).search)
 
 
 def evaluator_with(searcher: Any) -> Any:
