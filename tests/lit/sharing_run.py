@@ -1,14 +1,14 @@
-"""Small trainings for test_several_devices.py, in this process or in several: `sharing_run.py FOLDER DATASET RANKS`."""
+"""Small trainings for test_several_devices.py, in this process or in several; see there for the arguments."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
+import ranks_run
 import torch
 from hydra import compose, initialize_config_dir
 from running import overrides
-from torch import nn
 
 from crosslocate.config.app import conf_dir
 from crosslocate.config.schema import register
@@ -54,14 +54,6 @@ class Recorder(pl.Callback):
         self.losses.append(float(outputs["loss"]))
 
 
-def without_batch_norm(module: nn.Module) -> None:
-    """Put normalisation by image in the place of that by batch."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, nn.GroupNorm(1, child.num_features))
-        without_batch_norm(child)
-
-
 def train(case: str, folder: Path, dataset: Path, ranks: int) -> dict:
     """Gradients, losses, weights and learning rate of one epoch."""
     register()
@@ -74,7 +66,7 @@ def train(case: str, folder: Path, dataset: Path, ranks: int) -> dict:
     datamodule = build_datamodule(cfg)
     module = build_module(cfg, datamodule, pretrained=False)
     if case != "batch_norm":
-        without_batch_norm(module)
+        ranks_run.without_batch_norm(module)
     datamodule.planner, recorder = Planner(), Recorder()
     trainer = pl.Trainer(
         accelerator="cpu", devices=ranks, strategy="ddp" if ranks > 1 else "auto", max_epochs=1, limit_val_batches=0,
@@ -92,7 +84,8 @@ def train(case: str, folder: Path, dataset: Path, ranks: int) -> dict:
 
 
 if __name__ == "__main__":
-    where, data, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    where, data, uneven, count = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     for case in CASES:
         outcome = train(case, where, data, count)
         torch.save(outcome, where / f"{case}_{outcome['rank']}.pt")
+    torch.save(ranks_run.measure(where, uneven, count), where / f"together_{outcome['rank']}.pt")

@@ -1,4 +1,7 @@
-"""Processes that share every batch learn what one process learns from the whole of it."""
+"""Processes that share every batch learn what one process learns from the whole of it, and find what one finds.
+
+`sharing_run.py FOLDER DATASET UNEVEN RANKS` runs once for each number of processes, and does all of it.
+"""
 
 import json
 import os
@@ -6,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import ranks_run
 import sharing_run
 import torch
 from running import call, finish, overrides, start
@@ -25,20 +30,26 @@ def command(*arguments):
 @pytest.fixture(scope="module")
 def outcomes(tiny_dataset, tmp_path_factory):
     """What every process of 1, 2 and 3 found, by number of processes and case."""
+    uneven = ranks_run.write_uneven(tiny_dataset, tmp_path_factory.mktemp("uneven"))
     folders = {ranks: tmp_path_factory.mktemp(f"ranks_{ranks}") for ranks in RANKS}
     tests = Path(sharing_run.__file__).parents[1]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
     processes = [
-        subprocess.Popen(command(folder, tiny_dataset, ranks), env=environment, text=True, **PIPES)
+        subprocess.Popen(command(folder, tiny_dataset, uneven, ranks), env=environment, text=True, **PIPES)
         for ranks, folder in folders.items()
     ]
     alone = tmp_path_factory.mktemp("alone")
     one = {case: [sharing_run.train(case, alone, tiny_dataset, 1)] for case in sharing_run.CASES}
+    one["together"] = [ranks_run.measure(alone, uneven, 1)]
     for process in processes:
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 0, output[-5000:]
+    cases = [*sharing_run.CASES, "together"]
     return {1: one} | {
-        ranks: {case: [torch.load(folder / f"{case}_{rank}.pt") for rank in range(ranks)] for case in sharing_run.CASES}
+        ranks: {
+            case: [torch.load(folder / f"{case}_{rank}.pt", weights_only=False) for rank in range(ranks)]
+            for case in cases
+        }
         for ranks, folder in folders.items()
     }
 
@@ -77,6 +88,52 @@ def test_processes_end_with_the_same_network_to_the_last_bit(outcomes, ranks, ca
 def test_the_learning_rate_follows_its_rule(outcomes, ranks):
     assert outcomes[ranks]["batch_norm"][0]["lr"] == pytest.approx(0.001 * ranks**0.5)
     assert outcomes[ranks]["triplet"][0]["lr"] == 0.001
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("case", ranks_run.MINING)
+def test_every_process_mines_the_plans_of_one(outcomes, ranks, case):
+    (one,) = outcomes[1]["together"]
+    assert [plan.shape for plan in one[case]["plans"]] == [(6, 5), (4, 5)] * 2
+    assert len({plan.tobytes() for plan in one[case]["plans"]}) == 4
+    for found in outcomes[ranks]["together"]:
+        for plan, expected in zip(found[case]["plans"], one[case]["plans"], strict=True):
+            np.testing.assert_array_equal(plan, expected)
+        assert found[case]["figures"] == one[case]["figures"]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_every_process_has_the_recalls_of_one(outcomes, ranks):
+    (one,) = outcomes[1]["together"]
+    matches = one["full"]["matches"]["val"]
+    assert len(np.unique(matches["neighbours"][:, :3])) > 5, "queries find different views"
+    for found in outcomes[ranks]["together"]:
+        assert found["full"]["results"] == one["full"]["results"]
+        for name, values in found["full"]["matches"]["val"].items():
+            np.testing.assert_array_equal(values, matches[name], err_msg=name)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_every_process_fills_its_part_of_one_store(outcomes, ranks):
+    (one,), several = outcomes[1]["together"], outcomes[ranks]["together"]
+    assert [found["store"]["own"] for found in several] == [
+        len(range(rank, ranks_run.ROWS, ranks)) for rank in range(ranks)
+    ]
+    for found in several:
+        assert found["store"]["digest"] == one["store"]["digest"]
+        np.testing.assert_array_equal(found["store"]["values"], one["store"]["values"])
+
+
+@pytest.mark.parametrize("ranks", [1, *RANKS])
+def test_processes_that_keep_relations_at_the_same_time_keep_one(outcomes, ranks):
+    (one,) = outcomes[1]["together"]
+    expected = one["relations"]["arrays"][0]
+    assert expected[0][-1] > 10, "there are positives"
+    for found in outcomes[ranks]["together"]:
+        assert found["relations"]["entries"] == 1
+        for arrays in found["relations"]["arrays"]:
+            for array, wanted in zip(arrays, expected, strict=True):
+                np.testing.assert_array_equal(array, wanted)
 
 
 WHOLE = [
