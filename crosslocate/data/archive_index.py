@@ -1,6 +1,7 @@
 """Where the members of an archive lie: sorted arrays that processes share, however many members there are."""
 
 import os
+import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ MAGIC = b"crosslocate archive index 1\n"
 HUGE = 1 << 62
 """Sizes above are all the same: far too large."""
 RECORD = np.dtype([("offset", "<i8"), ("packed", "<i8"), ("size", "<i8"), ("crc", "<u4"), ("kind", "<u4")])
+PACKED = struct.Struct("<qqqII").pack
+"""The bytes of a record."""
 
 
 class BrokenArchiveError(Exception):
@@ -39,7 +42,7 @@ class IndexBuilder:
     """Collects members in the order of the archive."""
 
     def __init__(self) -> None:
-        self._names, self._ends, self._values = bytearray(), array("q"), array("q")
+        self._names, self._ends, self._records = bytearray(), array("q"), bytearray()
 
     def add(self, name: bytes, offset: int, packed: int, size: int, crc: int, kind: Kind) -> None:
         """Add a file; folders, and names that lead out of the archive, are left out."""
@@ -47,22 +50,20 @@ class IndexBuilder:
         if name:
             self._names += name
             self._ends.append(len(self._names))
-            self._values.extend((offset, packed, min(size, HUGE), crc, kind))
+            self._records += PACKED(offset, packed, min(size, HUGE), crc, kind)
 
     def build(self) -> "ArchiveIndex":
-        """Sort by name; of members with one name the last comes last."""
-        ends = np.frombuffer(self._ends, np.int64)
-        buffers = [None, pa.py_buffer(np.concatenate([[0], ends])), pa.py_buffer(self._names)]
-        names = pa.Array.from_buffers(pa.large_binary(), len(ends), buffers)
+        """Sort by name; of members with one name the last comes last. What was collected is given up meanwhile."""
+        count, ends = len(self._ends), np.concatenate([[0], np.frombuffer(self._ends, np.int64)])
+        names = pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(ends), pa.py_buffer(self._names)])
         order = pc.sort_indices(names)  # stable
-        values = np.frombuffer(self._values, np.int64).reshape(-1, 5)[order.to_numpy()]
-        records = np.empty(len(ends), RECORD)
-        for column, field in enumerate(RECORD.names or ()):
-            records[field] = values[:, column]
-        ordered = pc.take(names, order)
-        _, offsets, blob = ordered.buffers()
-        ends = np.frombuffer(offsets, np.int64, len(ends) + 1)[1:] if len(ends) else ends
-        return ArchiveIndex(records, ends, np.frombuffer(blob, np.uint8) if len(ends) else np.empty(0, np.uint8))
+        _, offsets, blob = pc.take(names, order).buffers()
+        del names, ends
+        self._names, self._ends = bytearray(), array("q")
+        records = np.frombuffer(self._records, RECORD)[order.to_numpy()]
+        if not count:
+            return ArchiveIndex(records, np.empty(0, np.int64), np.empty(0, np.uint8))
+        return ArchiveIndex(records, np.frombuffer(offsets, np.int64, count + 1)[1:], np.frombuffer(blob, np.uint8))
 
 
 class ArchiveIndex:
