@@ -77,9 +77,9 @@ class CatalogWriter:
         table = pa.table([array for _, array in checked], schema=pa.schema([field for field, _ in checked]))
         if self._schema is None:
             self._schema = table.schema.with_metadata({METADATA_KEY: self._header})
-        self._hashes.append(hashes(table["name"].combine_chunks()))
-        self.rows += table.num_rows
         self._waiting.append(self._alike(table))
+        self._hashes.append(hashes(checked[0][1]))
+        self.rows += table.num_rows
         if sum(len(part) for part in self._waiting) >= ROW_GROUP:
             self._flush(ROW_GROUP)
 

@@ -473,13 +473,10 @@ def run(
     links, stored, kept, shared, used = state[LINKS], state[STORED], state[KEPT], state[SHARED], state[CELLS]
     nothing = np.int64(0)
     while True:
-        needed, new_links = np.int64(2), np.int64(0)
-        if position < len(data) and data[position] in (0x85, 0x86, 0x87, 0x74, 0x65, 0x75, 0x61, 0x73):
-            new_links = depth + 1  # no more than the stack has entries, and one for what is packed
-        if position >= until or values + needed > len(kind) or links + new_links > len(child):
+        if position >= until or values + 2 > len(kind) or links + depth + 1 > len(child):  # one opcode makes no more
             state[POSITION], state[DEPTH], state[MARKED], state[VALUES] = position, depth, marked, values
             state[LINKS], state[STORED], state[KEPT], state[SHARED], state[CELLS] = links, stored, kept, shared, used
-            return (PAUSED if position >= until else FULL), position, needed, new_links, nothing
+            return (PAUSED if position >= until else FULL), position, np.int64(2), depth + 1, nothing
         if position >= len(data):
             return TRUNCATED, position, nothing, nothing, nothing
         op = data[position]
