@@ -240,26 +240,31 @@ def training(bench: Bench, queries: Catalog, views: Catalog, cache: Path, worker
     return found
 
 
+def shown(rate: float) -> str:
+    """A rate with two digits at least."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
 def verdict(work: str, files: float, cached: float, network: float, workers: int, cores: int) -> str:
     """One sentence: which side is the limit, and what to change."""
     if network * ENOUGH < files:
-        return f"{work}: the network is the limit: it takes {network:,.0f} images/s of {files:,.0f} that are read."
+        return f"{work}: the network is the limit: it takes {shown(network)} images/s of {shown(files)} that are read."
     kind = "reading is the limit" if files * ENOUGH < network else "reading and the network are about as fast"
     change = []
     if cached > files * ENOUGH:
-        change.append(f"dataset.cache on a local disk ({cached:,.0f} images/s from the second time on)")
+        change.append(f"dataset.cache on a local disk ({shown(cached)} images/s from the second time on)")
     if workers < cores - 1:
         change.append(f"more than dataset.workers={workers} ({cores} cores)")
     if not change:
         change.append("smaller or less compressed files, or more cores")
-    says = f"{work}: {kind}: {files:,.0f} images/s are read of {network:,.0f} that the network takes"
+    says = f"{work}: {kind}: {shown(files)} images/s are read of {shown(network)} that the network takes"
     return f"{says}; what helps: {', '.join(change)}, and for files far away dataset.staging or dataset.read_ahead."
 
 
 def table(header: list[str], rows: list[list[Any]]) -> str:
-    """A Markdown table; numbers without decimals."""
+    """A Markdown table."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    lines += [[f"{cell:,.0f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    lines += [[shown(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
