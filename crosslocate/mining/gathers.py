@@ -115,7 +115,10 @@ def _measure(queries, database, rows, order, ahead, values) -> None:  # type: ig
             fetched += 1
         query = order[k] // width
         first = query * width
-        if k + 3 < count and first <= order[k + 3] < first + width:
+        together = k + 3 < count
+        for other in range(k + 1, k + 4):  # at the end of a block another query may come in between
+            together = together and first <= order[other] < first + width
+        if together:
             a, b, c, e = order[k] - first, order[k + 1] - first, order[k + 2] - first, order[k + 3] - first
             row_a, row_b, row_c, row_e = rows[query, a], rows[query, b], rows[query, c], rows[query, e]
             sum_a, sum_b, sum_c, sum_e = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)

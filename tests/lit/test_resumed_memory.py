@@ -59,7 +59,7 @@ def end_in(kind, cfg):
     ("kind", "name", "count", "after"),
     [
         (DescriptorMemory, "_write", 2, False),
-        (DescriptorMemory, "put", 3, True),
+        pytest.param(DescriptorMemory, "put", 3, True, marks=pytest.mark.slow),
         pytest.param(DescriptorMemory, "put", 5, True, marks=pytest.mark.slow),
     ],
 )
