@@ -22,6 +22,7 @@ class IndexConfig:
     batch_size: int = MISSING
     workers: int = MISSING
     prefetch: int = MISSING
+    read_ahead: int = MISSING
     device: str = MISSING
     devices: Any = MISSING
     precision: str | None = MISSING
@@ -67,6 +68,7 @@ def validate_index(cfg: Any) -> None:
 
     _check_embedding(cfg)
     _at_least(cfg, "prefetch", 1)
+    _at_least(cfg, "read_ahead", 0)
     number = isinstance(cfg.devices, int) and not isinstance(cfg.devices, bool)
     if cfg.devices != "auto" and not (number and cfg.devices >= 1):
         raise ConfigError("devices", cfg.devices, "an integer of at least 1, or auto: every GPU")

@@ -41,7 +41,8 @@ class Extraction:
     Args:
         batch_size: Views embedded together, where an index is begun.
         workers: Processes that read images; 0 reads in this one.
-        prefetch: Batches that each of them reads ahead.
+        prefetch: Batches that each of them holds ready.
+        read_ahead: Reads that each of them makes ahead of decoding, see `ReadAhead`.
         dtype: Of the stored descriptors, float32 or float16.
         verify: Compare descriptors that are there with their checksums, and make damaged ones again.
         shard: Share of this process.
@@ -51,6 +52,7 @@ class Extraction:
     batch_size: int
     workers: int
     prefetch: int = 2
+    read_ahead: int = 0
     dtype: str = DTYPE
     verify: bool = False
     shard: Shard = WHOLE
@@ -118,7 +120,7 @@ def fill_index(
         RunStopped: A signal asked to stop; all batches up to that are written.
     """
     modalities = retriever.pipeline.compositions["database"].modalities
-    reader = ImageReader(database, modalities, ViewFormat.of(retriever.config).size)
+    reader = ImageReader(database, modalities, ViewFormat.of(retriever.config).size, read_ahead=way.read_ahead)
     path, promised = folder / DESCRIPTORS, [(database, reader.modalities)]
     begun = path.exists()
     if not begun:

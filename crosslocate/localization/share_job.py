@@ -58,6 +58,7 @@ def embed_share(config: Mapping[str, Any], shard: Shard, device: str, opened: Op
         batch_size=config["batch_size"],
         workers=config["workers"],
         prefetch=config["prefetch"],
+        read_ahead=config["read_ahead"],
         dtype=dtype,
         verify=config["verify"],
         shard=shard,

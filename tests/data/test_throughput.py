@@ -55,11 +55,15 @@ def test_the_limit_is_said_with_what_helps(files, cached, network, workers, expe
 @pytest.mark.slow
 @pytest.mark.parametrize("latency", [[], ["--latency", "2"]])
 def test_the_script_runs(tmp_path, latency):
-    command = [
-        sys.executable, str(SCRIPTS / "benchmark_throughput.py"), "--generate", "24", "--images", "24", "--side", "32",
-        "--workers", "0,1", "--layouts", "folder,shards", "--threads", "1", *latency,
-        "backbone=small", "modality=depth", "dataset.size=[32,32]", "dataset.extraction_batch_size=8", "dataset.batch_size=2", "mining.negatives=2",
-    ]  # fmt: skip
+    sizes = ["--generate", "24", "--images", "24", "--side", "32", "--workers", "0,1", "--threads", "1", *latency]
+    overrides = [
+        "dataset.size=[32,32]",
+        "dataset.extraction_batch_size=8",
+        "dataset.batch_size=2",
+        "mining.negatives=2",
+    ]
+    command = [sys.executable, str(SCRIPTS / "benchmark_throughput.py"), *sizes, "--layouts", "folder,shards"]
+    command += ["backbone=small", "modality=depth", *overrides]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "| shards, read_ahead=16 |" in done.stdout
