@@ -18,6 +18,8 @@ from crosslocate.errors import DataError
 Stamp = tuple[int, int]
 Content = bytes | DataError
 """Of a file; or why it cannot be read."""
+Member = tuple[bytes, int | None]
+"""A name, and its row in the index."""
 Fetch = Callable[[int, int], bytes]
 """Gives so many bytes from an offset on, as `os.pread`: fewer at the end of the file."""
 
@@ -25,8 +27,8 @@ LARGEST_MEMBER = 1 << 28
 """Bytes; an image of an archive that claims to be larger is refused before memory is taken for it."""
 WORTH_SAVING = 5_000
 """Members from which on the index is kept on disk; smaller archives are indexed faster than a file is found."""
-WORTH_SAVING_SECONDS = 0.2
-"""The same by the seconds that were needed: many short reads on a network file system take long."""
+SLOW, WORTH_SAVING_IF_SLOW = 0.2, 100
+"""Seconds of looking for members from which on fewer are worth it: on a network file system, many reads take long."""
 WORTH_SAYING = 1 << 30
 """Bytes of an archive from which on a person may have to wait for its index."""
 LOCAL_SLACK = 256
@@ -74,9 +76,9 @@ class Archive:
             raise content
         return content
 
-    def neighbours(self, names: Sequence[bytes]) -> list[list[int]]:
+    def neighbours(self, members: Sequence[Member]) -> list[list[int]]:
         """Positions of members, in groups that lie close enough to each other to be read at once."""
-        extents = sorted((*self._extent(name, self.index.find(name)), k) for k, name in enumerate(names))
+        extents = sorted((*self._extent(*member), k) for k, member in enumerate(members))
         groups: list[list[int]] = []
         begin = end = -1
         for start, stop, k in extents:
@@ -88,15 +90,14 @@ class Archive:
                 begin, end = start, stop
         return [sorted(group) for group in groups]
 
-    def read_together(self, names: Sequence[bytes]) -> list[Content]:
+    def read_together(self, members: Sequence[Member]) -> list[Content]:
         """Contents of members, by one read from the file that covers them all."""
-        rows = [self.index.find(name) for name in names]
-        extents = [self._extent(name, row) for name, row in zip(names, rows, strict=True)]
+        extents = [self._extent(*member) for member in members]
         begin, end = min(start for start, _ in extents), max(stop for _, stop in extents)
         fetch: Fetch = partial(os.pread, self._file)
         with suppress(OSError):  # which of them it concerns is found out by reading them one by one
             fetch = _Block(self._file, begin, os.pread(self._file, end - begin, begin))
-        return [self._content(name, row, fetch) for name, row in zip(names, rows, strict=True)]
+        return [self._content(*member, fetch) for member in members]
 
     def _content(self, name: bytes, row: int | None, fetch: Fetch) -> Content:
         if row is None:
@@ -148,7 +149,7 @@ class Archive:
         except OSError as error:
             raise DataError(f"{self.path}: {error.strerror}") from None
         index = builder.build()
-        if len(index) >= WORTH_SAVING or monotonic() - begin >= WORTH_SAVING_SECONDS:
+        if len(index) >= (WORTH_SAVING if monotonic() - begin < SLOW else WORTH_SAVING_IF_SLOW):
             self._save(index)
         return self._saved() or index
 

@@ -109,7 +109,7 @@ class _Arrivals:
             self._under_way.append((request, self._pool().submit(request.read)))
 
     def _waiting(self) -> int:
-        done = (future.result() for _, future in self._under_way if future.done())
+        done = (future.result() for _, future in self._under_way if future.done() and future.exception() is None)
         return _bytes(self._arrived.values()) + sum(map(_bytes, done))
 
 

@@ -70,7 +70,8 @@ def _opened(path: str) -> tuple[Archive, str] | None:
 
 def _members(paths: Sequence[Path], places: Sequence[int], archive: Archive, head: str) -> list[Request]:
     names = [os.fsencode(os.fspath(paths[place])[len(head) + 1 :]) for place in places]
+    members = [(name, archive.index.find(name)) for name in names]
     return [
-        Request([places[k] for k in group], partial(archive.read_together, [names[k] for k in group]))
-        for group in archive.neighbours(names)
+        Request([places[k] for k in group], partial(archive.read_together, [members[k] for k in group]))
+        for group in archive.neighbours(members)
     ]

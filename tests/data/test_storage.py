@@ -366,6 +366,14 @@ def test_large_indices_are_kept_beside_the_archive_or_in_the_cache(tmp_path, mon
     assert len(list((tmp_path / "cache/archives").iterdir())) == 1
 
 
+def test_an_index_that_took_long_is_kept_though_it_is_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive_module, "SLOW", 0.0)
+    few = write_zip(tmp_path / "few.zip", FILES)
+    many = write_zip(tmp_path / "many.zip", {f"{k}.png": b"" for k in range(100)})
+    assert (len(set(storage.names(few))), len(set(storage.names(many)))) == (len(FILES), 100)
+    assert [path.name for path in tmp_path.glob(".*")] == [".many.zip.index"]
+
+
 def test_a_replaced_archive_is_read_anew(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"a.png": b"old"})
     assert storage.read_bytes(path / "a.png") == b"old"
