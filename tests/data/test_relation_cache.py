@@ -279,3 +279,18 @@ def test_thresholds_that_cannot_be_are_refused(tmp_path, catalogs):
     with pytest.raises(ConfigError, match=r"dataset\.positive_distance=600"):
         RelationCache(tmp_path / "relations")(*catalogs, **LIMITS | {"positive_distance": 600.0})
     assert not (tmp_path / "relations").exists()
+
+
+def test_a_data_set_keeps_the_relations_of_each_split(tmp_path, make_datamodule, related, monkeypatch):
+    monkeypatch.setattr(relation_cache, "WORTHWHILE", 1)
+    splits = ("train", "val")
+    first = [make_datamodule(relations_cache=tmp_path / "relations").split(name).relations for name in splits]
+    assert len(list((tmp_path / "relations").iterdir())) == len(related) == 2
+    again = [make_datamodule(relations_cache=str(tmp_path / "relations")).split(name).relations for name in splits]
+    plain = [make_datamodule().split(name).relations for name in splits]
+    assert len(related) == 4
+    for found in (again, plain):
+        for one, other in zip(found, first, strict=True):
+            assert_same(one, other)
+    with pytest.raises(ConfigError, match=r"dataset\.positive_distance"):
+        _ = make_datamodule(relations_cache=tmp_path / "relations", positive_distance=3000.0).val.relations
