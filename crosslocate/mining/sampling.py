@@ -12,6 +12,9 @@ from crosslocate.mining.plan import NO_VIEW
 from crosslocate.mining.related import flatten
 from crosslocate.mining.seeds import seeds_of
 
+WHOLE = 16
+"""A shuffle of at most so many times the places that are taken is kept as a whole, which is faster."""
+
 
 class NegativeSampler(Protocol):
     """Draws negatives of single queries."""
@@ -47,6 +50,8 @@ class ComplementSampler:
         states = seeds_of([*task.key, 2], queries, [attempt])
         drawn = np.full((len(queries), min(count, size)), NO_VIEW, np.int32)
         most = min(size, drawn.shape[1] + longest)
+        if size <= WHOLE * most:
+            most = size
         _draw(states, bounds, near, size, most, (_table_size(most), _table_size(longest)), drawn)
         return drawn
 
@@ -58,7 +63,7 @@ def _table_size(entries: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _draw(states, bounds, near, size, most, slots, drawn) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    front = np.empty(most, np.int32)  # the first places of the shuffle, all that can be taken
+    front = np.empty(most, np.int32)  # the first places of the shuffle, of which more are there than can be taken
     keys, moved = np.zeros(slots[0], np.int64), np.zeros(slots[0], np.int32)  # further places that were touched
     forbidden = np.zeros(slots[1], np.int64)
     for query in range(len(states)):
