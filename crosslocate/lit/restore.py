@@ -209,7 +209,8 @@ class Retriever:
     @cached_property
     def _encode_database(self) -> Callable[[Tensor], Tensor]:
         encode = self.network.encode_database
-        return torch.compile(encode) if self.compiled else encode
+        # One program for each batch size, whichever comes first: a build that was interrupted gives the same bytes
+        return torch.compile(encode, dynamic=False) if self.compiled else encode
 
 
 def load_retriever(

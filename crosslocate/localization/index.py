@@ -8,7 +8,7 @@ set; an index of anything else is refused, never silently used. `crosslocate.loc
 import hashlib
 import json
 import math
-import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         UnwritableError: It cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         try:
             draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

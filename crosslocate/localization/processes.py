@@ -18,6 +18,7 @@ from crosslocate.config.ranks import end_with
 from crosslocate.console import track
 from crosslocate.errors import CrossLocateError, RunStopped, StoreError
 from crosslocate.lit.signals import Listener, deferring, listening
+from crosslocate.memory import explained_memory
 from crosslocate.retrieval.grid import WHOLE, Shard, unfinished
 from crosslocate.retrieval.store import DescriptorStore
 
@@ -72,6 +73,7 @@ class _Worker:
             return str(self.told[ERROR])
         code = self.process.exitcode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        how += ", as a machine does that has too little memory" if -code == signal.SIGKILL else ""
         return f"it {how}; what was embedded is kept, and the same command continues"
 
 
@@ -193,7 +195,7 @@ def _process(work: Work[Any], config: Any, shard: Shard, device: str, parent: in
         messages.send((OPENED, folder))
 
     try:
-        with listening():
+        with listening(), explained_memory(config):
             messages.send((RESULT, work(config, shard, device, opened, visible=False)))
     except RunStopped as stopped:
         sys.exit(128 + stopped.signal)

@@ -15,6 +15,7 @@ import torch
 from crosslocate.config.validate import PRECISIONS
 from crosslocate.data.reader import ImageReader
 from crosslocate.errors import ConfigError, DataError, RunStopped, StoreError, UnwritableError
+from crosslocate.lit.compilation import can_compile
 from crosslocate.lit.restore import AUTOCAST, load_retriever
 from crosslocate.lit.signals import listening
 from crosslocate.localization.building import Extraction, build_index, fill_index
@@ -255,6 +256,34 @@ def test_precision_compilation_and_dtype_belong_to_an_index(depth_checkpoint, ti
     with pytest.raises(ConfigError, match=r"precision='64-true'.*32-true, bf16-mixed, 16-mixed"):
         load_retriever(depth_checkpoint, "cpu", precision="64-true")
     assert tuple(AUTOCAST) == PRECISIONS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_network_gives_the_same_bytes_however_it_is_interrupted(
+    depth_checkpoint, tiny_dataset, tmp_path, plain_index
+):
+    assert can_compile("cpu")
+    database = read_database(tiny_dataset, "all")
+    fill(load_retriever(depth_checkpoint, "cpu", compiled=True), database, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    store = DescriptorStore.open(tmp_path / "again/descriptors", writable=True)
+    store.discard([20, 95])
+    torch._dynamo.reset()
+    fill(load_retriever(depth_checkpoint, "cpu", compiled=True), database, tmp_path / "again", shard=Shard(1, 2))
+    fill(load_retriever(depth_checkpoint, "cpu", compiled=True), database, tmp_path / "again")
+    assert content(tmp_path / "again") == content(tmp_path / "whole")
+    plain = DescriptorStore.open(plain_index / "descriptors").descriptors
+    np.testing.assert_allclose(store.descriptors, plain, atol=1e-4)
+
+
+def test_without_a_compiler_that_is_said(monkeypatch, capsys):
+    def lacking(*_, **__):
+        raise RuntimeError("\nNo working C++ compiler found\nin a long list of places")
+
+    monkeypatch.setattr(torch, "compile", lacking)
+    assert not can_compile("cpu")
+    assert "torch.compile does not work here (No working C++ compiler found)" in capsys.readouterr().err
 
 
 def test_other_weights_or_other_views_are_refused(depth_retriever, photo_retriever, tiny_dataset, tmp_path):
