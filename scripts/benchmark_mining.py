@@ -40,7 +40,9 @@ def peak_memory() -> int:
     return int(line.split()[1])
 
 
-def measure(views: int, samples: int, queries: int, size: int, margin: float, threads: int) -> dict[str, Any]:
+def measure(
+    views: int, samples: int, queries: int, size: int, margin: float, threads: int, *, half: bool = False
+) -> dict[str, Any]:
     """Time an epoch."""
     from crosslocate.threads import limit_threads
 
@@ -54,6 +56,8 @@ def measure(views: int, samples: int, queries: int, size: int, margin: float, th
     from crosslocate.mining.strategies import SemiHardAndHardNegatives
 
     database, query, shown = descriptors(views, queries, size)
+    if half:
+        database = database.astype(np.float16)
     first = np.clip(shown // HEADINGS - NEAR // 2, 0, max(0, views // HEADINGS - NEAR)) * HEADINGS
     near = np.minimum(first[:, None] + np.arange(NEAR * HEADINGS), views - 1)
     every = np.arange(queries + 1)
@@ -87,6 +91,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--margin", type=float, default=0.2)
+    parser.add_argument("--half", action="store_true", help="float16 descriptors, as a descriptor memory has them")
     options = parser.parse_args()
     print(f"{options.queries} queries, {options.size}-D, threads: {options.threads}\n")
     print("| views | sampled | CPU ms a query | wall ms a query | samples a query | MiB |")
@@ -95,7 +100,7 @@ def main() -> None:
         for samples in options.samples:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 arguments = (views, samples, options.queries, options.size, options.margin, options.threads)
-                found = pool.apply(measure, arguments)
+                found = pool.apply(measure, arguments, {"half": options.half})
             figures = f"{found['cpu']:.2f} | {found['wall']:.2f} | {found['attempts']:.2f} | {found['memory']:.0f}"
             print(f"| {views:,} | {samples:,} | {figures} |", flush=True)
 
