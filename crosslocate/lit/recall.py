@@ -22,12 +22,14 @@ from crosslocate.retrieval.field_of_view import FieldOfViewGroups
 from crosslocate.retrieval.matches import Matches
 from crosslocate.retrieval.recall import RecallCriteria
 from crosslocate.retrieval.results import Results, metric_names, metrics
-from crosslocate.retrieval.search import Searcher
+from crosslocate.retrieval.search import Search, Searcher
 from crosslocate.retrieval.store import DescriptorStore
 
 ROLES = ("database", "queries")
 """What the first and the second loader of a split deliver."""
 SPLITS = ("train", "val", "test")
+INDEX = "search"
+"""Names the folder of an approximate search, beside those of the stores."""
 
 Listener = Callable[[pl.Trainer, pl.LightningModule, str, DescriptorStore, DescriptorStore], dict[str, float]]
 """Called with trainer, module, split, and the stores of its queries and its database; the same figures on all ranks."""
@@ -204,27 +206,41 @@ class RecallCallback(pl.Callback):
         for role, store in stores.items():
             store.require_complete(getattr(data, role).name)
         rows = np.arange(trainer.global_rank, len(data.queries), trainer.world_size)
-        own = self.evaluator.answer(
-            stores["queries"].descriptors[rows],
-            rows,
-            stores["database"].descriptors,
-            data.queries,
-            data.database,
-            model,
-        )
+        search = self._search(trainer, split, stores)
+        found = search.nearest(stores["queries"].descriptors[rows], self.evaluator.neighbours)
+        own = self.evaluator.judge(found, rows, data.queries, data.database, model)
         answers = shared_answers(trainer, own, len(data.queries))
         if split not in self._around:
             self._around[split] = self.evaluator.look_around(data.queries, data.database, model)
-        results = self.evaluator.results(split, answers, self._around[split], data.queries, len(data.database))
+        results = self.evaluator.results(
+            split, answers, self._around[split], data.queries, len(data.database), search.report
+        )
         self.results[split], self.matches[split] = results, answers.matches
         values = metrics(results)
         heard = self._listen(trainer, pl_module, split, stores)
+        if search.report is not None:
+            heard |= {f"{split}/search_found@{k}": share for k, share in search.report.found.items()}
         shown = {name: value for name, value in values.items() if name == self.objective}
         logged = trainer.state.fn == "fit"  # what is measured afterwards is no point of a curve
         rest = {name: value for name, value in values.items() if name not in shown} | heard
         pl_module.log_dict(rest, logger=logged)
         pl_module.log_dict(shown, prog_bar=True, logger=logged)
         return values | heard
+
+    def _search(self, trainer: pl.Trainer, split: str, stores: Mapping[str, DescriptorStore]) -> Search:
+        """The database of a split, ready to be searched; the first process makes what the others open."""
+        search: Search | None = None
+        for first in (True, False):
+            if trainer.is_global_zero == first:
+                search = self.evaluator.searcher.over(
+                    stores["database"].descriptors,
+                    self._path(split, INDEX),
+                    stores["database"].digest(),
+                    stores["queries"].descriptors,
+                )
+            trainer.strategy.barrier("index made" if first else "index opened")
+        assert search is not None
+        return search
 
     def _listen(
         self,
@@ -242,11 +258,11 @@ class RecallCallback(pl.Callback):
         return self.directory / f"{split}_{role}"
 
     def _clear(self, trainer: pl.Trainer) -> None:
-        """Remove the stores, and nothing else, once no process reads them."""
+        """Remove the stores and what was made to search them, and nothing else, once no process reads them."""
         self._stores = {}
         trainer.strategy.barrier("descriptors read")
         if trainer.is_global_zero:
-            for split, role in product(SPLITS, ROLES):
+            for split, role in product(SPLITS, (*ROLES, INDEX)):
                 path = self._path(split, role)
                 for left in (path, *self.directory.glob(f".{path.name}.*")):  # and drafts of a run that was killed
                     shutil.rmtree(left, ignore_errors=True)

@@ -90,7 +90,7 @@ class ApproximateSearcher:
         if len(database) < FEWEST_ROWS or database.shape[1] < 2 * NUMBERS_PER_CODE:
             log.info("a database of %d x %d is searched exactly, without an index", *database.shape)
             return ExactSearcher().over(database)
-        factory = _complete(self.factory, *database.shape, self.training_rows)
+        factory = _complete(self.factory, len(database), database.shape[1], self.training_rows)
         with faiss_index.threads(self.threads):
             if folder is None:
                 return self._make(database, factory, None, queries)

@@ -24,7 +24,8 @@ from crosslocate.retrieval.recall import (
     nearest,
 )
 from crosslocate.retrieval.results import Results, SuccessRecord, summarize
-from crosslocate.retrieval.search import Searcher
+from crosslocate.retrieval.search import Neighbours, Searcher
+from crosslocate.retrieval.search_report import SearchReport
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +97,42 @@ class Evaluator:
             database: Poses of all views.
             model: What distance means.
         """
-        found = self.searcher.search(query_descriptors, database_descriptors, max(self.criteria.numbers))
+        found = self.searcher.search(query_descriptors, database_descriptors, self.neighbours)
+        return self.judge(found, query_rows, queries, database, model)
+
+    @property
+    def neighbours(self) -> int:
+        """How many neighbours of a query are looked at."""
+        return max(self.criteria.numbers)
+
+    def judge(
+        self, found: Neighbours, query_rows: Ints, queries: Posed, database: Posed, model: PlaceDistance
+    ) -> Answers:
+        """Measure what a search found for some queries; see `answer`."""
         compared = compare(queries, query_rows, database, found.rows, model)
         matches = Matches.of(
             query_rows, found.rows, compared, distance=self.success_distance, heading=self.criteria.heading
         )
         return Answers(nearest(compared, self.criteria), matches)
 
-    def results(self, split: str, answers: Answers, around: Surroundings, queries: Posed, views: int) -> Results:
+    def results(
+        self,
+        split: str,
+        answers: Answers,
+        around: Surroundings,
+        queries: Posed,
+        views: int,
+        report: SearchReport | None = None,
+    ) -> Results:
         """Count what the answers to all queries are worth, in a database of ``views`` views.
+
+        Args:
+            split: Name of the split, for the reader.
+            answers: To all queries.
+            around: What the split gives by itself.
+            queries: Poses of all queries.
+            views: Size of the database.
+            report: Of the search, where it is approximate.
 
         Raises:
             DataError: There are no queries.
@@ -118,6 +146,8 @@ class Evaluator:
             queries=int(matches.localized.sum()),
         )
         results["fields_of_view"] = self.fields_of_view.measure(matches, queries.horizontal_fov, criteria)
+        if report is not None:
+            results["search"] = report.record
         return results
 
     def evaluate(
@@ -141,8 +171,8 @@ class Evaluator:
         for role, descriptors, poses in pairs:
             if descriptors != poses:
                 raise DataError(f"{descriptors} descriptors for {poses} {role} of split '{split}'")
-        answers = self.answer(
-            query_descriptors, np.arange(len(queries)), database_descriptors, queries, database, model
-        )
+        search = self.searcher.over(database_descriptors, queries=query_descriptors)
+        found = search.nearest(query_descriptors, self.neighbours)
+        answers = self.judge(found, np.arange(len(queries)), queries, database, model)
         around = self.look_around(queries, database, model)
-        return self.results(split, answers, around, queries, len(database)), answers.matches
+        return self.results(split, answers, around, queries, len(database), search.report), answers.matches

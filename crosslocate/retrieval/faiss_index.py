@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import faiss
+import faiss as untyped
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +17,7 @@ from crosslocate.console import track
 from crosslocate.errors import ConfigError
 from crosslocate.retrieval.blocks import blocks
 
+faiss: Any = untyped  # its stubs lack half of what it has
 VERSION: str = faiss.__version__
 CLUSTER_ROUNDS = 10
 """Rounds of k-means; more of them change the share of neighbours found by less than a tenth of a percent."""
@@ -164,11 +165,13 @@ def candidates(
     With a selection, lists are probed in inverse proportion to what it leaves, so that as many rows are looked at.
     """
     if among is None:
-        return index.search(queries, count)  # type: ignore[no-any-return]
+        squared, rows = index.search(queries, count)
+        return squared, rows
     bits = np.packbits(among, bitorder="little")
     selector = faiss.IDSelectorBitmap(bits)
     share = float(among.mean())
-    return index.search(queries, count, params=_selecting(index, selector, share))  # type: ignore[no-any-return]
+    squared, rows = index.search(queries, count, params=_selecting(index, selector, share))
+    return squared, rows
 
 
 def can_select(index: Any) -> bool:

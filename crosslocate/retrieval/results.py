@@ -76,6 +76,7 @@ class Results(TypedDict):
     chance_by: NotRequired[ChanceRecord]
     successes: NotRequired[SuccessRecord]
     fields_of_view: NotRequired[list[FieldOfViewRecord]]
+    search: NotRequired[dict[str, Any]]
 
 
 def summarize(

@@ -191,9 +191,9 @@ class ExactSearch:
             return candidates, np.full(len(queries), np.inf)
         # |score error| <= gamma (|q||d| + |d|^2 / 2), so the squared distance is off by less than gamma (|q| + |d|)^2;
         # the constant beside D covers the rounding of the centring, of the norms and of the final subtraction.
-        lengths = norms.double().cpu().numpy()
-        error = (queries.shape[1] + 16) * UNIT_ROUNDOFF * (lengths + longest) ** 2
-        return candidates, lengths**2 - 2 * worst - error
+        own = norms.double().cpu().numpy()
+        error = (queries.shape[1] + 16) * UNIT_ROUNDOFF * (own + longest) ** 2
+        return candidates, own**2 - 2 * worst - error
 
     def _blocks(self, selected: Rows | None, description: str) -> Iterator[tuple[Rows, NDArray[np.floating]]]:
         """Row numbers [b] and descriptors [b, D], block by block."""
