@@ -20,10 +20,12 @@ from crosslocate.data.distance import Geodesic
 from crosslocate.data.relation_cache import RelationCache
 from crosslocate.data.schema import SCHEMA
 from crosslocate.lit.assembly import build_datamodule, build_mining, build_module, build_recall
+from crosslocate.retrieval.approximate import ApproximateSearcher
+from crosslocate.retrieval.search import ExactSearcher
 from crosslocate.retrieval.store import DescriptorStore
 
-ROWS, SIZE = 101, 12
-"""Of a store."""
+ROWS, SIZE, QUERIES = 1103, 16, 17
+"""Of a store, and of what is searched in it."""
 LEFT_OUT = {"queries": (1, 17, 23), "database": (0, 7, 13, 30, 44, 50, 95)}
 """Rows of the tiny data set; of training there remain 11 queries and 43 views, which no number of processes divides."""
 THRESHOLDS = {"positive_distance": 20.0, "positive_heading": 30.0, "negative_distance": 4000.0, "model": Geodesic()}
@@ -58,7 +60,9 @@ def measure(folder: Path, dataset: Path, ranks: int) -> dict[str, Any]:
     """Everything, by the processes that are there; ``folder`` is theirs together."""
     rank = torch.distributed.get_rank() if ranks > 1 else 0
     found = {case: mine(case, folder / case, dataset, ranks) for case in MINING}
-    return {**found, "store": fill(folder / "store", rank, ranks), "relations": relate(folder, dataset, ranks)}
+    found["store"] = fill(folder / "store", rank, ranks)
+    found["searched"] = search(folder, rank, ranks)
+    return {**found, "relations": relate(folder, dataset, ranks)}
 
 
 def meet(ranks: int) -> None:
@@ -79,6 +83,28 @@ def fill(path: Path, rank: int, ranks: int) -> dict[str, Any]:
     whole = DescriptorStore.open(path, "mine", verify=True)
     whole.require_complete()
     return {"digest": whole.digest(), "own": len(own), "values": np.array(whole.descriptors)}
+
+
+def search(folder: Path, rank: int, ranks: int) -> dict[str, Any]:
+    """Neighbours of this process's queries, exact and by an index that the first one makes and all of them open."""
+    store = DescriptorStore.open(folder / "store")
+    queries = np.random.default_rng(1).random((QUERIES, SIZE), np.float32)[rank::ranks]
+    found = {}
+    for name, searcher in (("exact", ExactSearcher("cpu", 100, 5)), ("approximate", approximate())):
+        parts = store.descriptors, folder / "search", store.digest()
+        if rank == 0:
+            searcher.over(*parts)
+        meet(ranks)
+        with mock.patch.object(ApproximateSearcher, "_make", side_effect=AssertionError("made again")):
+            neighbours = searcher.over(*parts).nearest(queries, 10)
+        found[name] = {"rows": neighbours.rows, "distances": neighbours.distances}
+    return {**found, "files": sorted(path.suffix for path in (folder / "search").iterdir())}
+
+
+def approximate() -> ApproximateSearcher:
+    return ApproximateSearcher(
+        "IVF16,Flat", "", "nprobe=3", training_rows=1000, rerank=1, sample=5, floor=0.0, threads=1, seed=0
+    )  # fmt: skip
 
 
 def relate(folder: Path, dataset: Path, ranks: int) -> dict[str, Any]:
