@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crosslocate.console import track
-from crosslocate.data.catalog import Catalog, CatalogWriter, file_of
+from crosslocate.data.catalog import Catalog, CatalogWriter
+from crosslocate.data.catalog_paths import files
 from crosslocate.data.catalog_writer import ROW_GROUP
 from crosslocate.errors import DataError
 from crosslocate.formats.companions import Naming
 from crosslocate.formats.meta import MetaImages
-from crosslocate.formats.texts import as_arrow, chosen
+from crosslocate.formats.texts import Texts, as_arrow, chosen
 from crosslocate.formats.utm import to_utm, zone_of
 
 _NO_NAME = r"(?s)^$|\x00|^/|(^|/)\.\.(/|$)"
@@ -116,7 +117,7 @@ def to_images(catalog: Catalog, modality: str, utm_zone: int | None = None) -> M
         DataError: When the catalog has no such modality.
     """
     file = catalog.template(modality).rpartition("/")[2]
-    names = catalog.names(np.arange(len(catalog)))
+    names, places = catalog.table["name"], catalog.table["place"].cast(pa.string())
     longitude, latitude = catalog.longitude, catalog.latitude
     if {"easting", "northing"} <= set(catalog.table.column_names):
         utm = np.stack([catalog.easting, catalog.northing], 1)
@@ -124,9 +125,9 @@ def to_images(catalog: Catalog, modality: str, utm_zone: int | None = None) -> M
         zone = zone_of(longitude) if utm_zone is None else utm_zone
         utm = to_utm(np.stack([longitude, latitude], 1), zone)
     return MetaImages(
-        [file_of(file, name) for name in names],
+        Texts(pa.chunked_array([files(catalog.path, file, catalog.table)])),
         _texts(catalog, "id", names),
-        _texts(catalog, "place_name", [str(place) for place in catalog.place.tolist()]),
+        _texts(catalog, "place_name", places),
         np.stack([longitude, latitude], 1),
         utm,
         np.array(catalog.elevation),
@@ -141,11 +142,11 @@ def take(images: MetaImages, rows: NDArray[np.int64]) -> MetaImages:
     return MetaImages(filenames, ids, place_names, *numbers)
 
 
-def _texts(catalog: Catalog, column: str, otherwise: Sequence[str]) -> list[str]:
+def _texts(catalog: Catalog, column: str, otherwise: pa.ChunkedArray) -> Texts:
     if column not in catalog.table.column_names:
-        return list(otherwise)
+        return Texts(otherwise)
     values = catalog.table[column].cast(pa.string())
     if values.null_count:
         row = int(np.flatnonzero(values.is_null().to_numpy())[0])
         raise DataError(f"{catalog.describe(row)}: {column} is null")
-    return values.to_pylist()
+    return Texts(values)

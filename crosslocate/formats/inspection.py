@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crosslocate.data.catalog_paths import check_template, columns_of, files
 from crosslocate.data.schema import SCHEMA, read_header
 from crosslocate.errors import DataError
 from crosslocate.formats.companions import name_images
@@ -156,12 +157,23 @@ def _catalog(path: Path, split: str | None, modalities: list[str] | None) -> Rec
             except pa.ArrowException as error:
                 found.append(Problem(path, role, None, "column", f"{name} holds no numbers: {error}"))
     names = _strings(path, role, table, found)
-    images = {
-        modality: (str(path.absolute().parent / template), names)
-        for modality, template in header["images"].items()
-        if modalities is None or modality in modalities
-    }
+    images = {}
+    for modality, template in header["images"].items():
+        if modalities is None or modality in modalities:
+            try:
+                images[modality] = _files(path, modality, template, table, names)
+            except DataError as error:
+                found.append(Problem(path, role, None, "path template", str(error)))
     return Records(path, role, names, columns, {}, images, found)
+
+
+def _files(path: Path, modality: str, template: str, table: pa.Table, names: list[str]) -> tuple[str, Sequence[str]]:
+    """A path template that has nothing but names, and what to fill in: paths, where it had other columns."""
+    root = path.absolute().parent
+    if not columns_of(template):
+        return str(root / template), names
+    check_template(path, modality, template, table.schema)
+    return "{name}" if template.startswith("/") else str(root / "{name}"), files(path, template, table).to_pylist()
 
 
 def _strings(path: Path, role: str, table: pa.Table, found: list[Problem]) -> list[str]:

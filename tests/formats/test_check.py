@@ -17,6 +17,7 @@ from crosslocate.check import check, main
 from crosslocate.config.app import conf_dir
 from crosslocate.config.convert_schema import validate_check
 from crosslocate.config.schema import register
+from crosslocate.data.catalog import write_catalog
 from crosslocate.errors import ConfigError
 from crosslocate.formats.meta import read_meta, write_meta
 
@@ -187,3 +188,25 @@ def test_a_pitch_is_judged_as_it_will_be_read(run, layout, tmp_path, pitch, soun
 def test_impossible_configurations_are_refused(run, overrides, says):
     with pytest.raises(ConfigError, match=says):
         run(*overrides)
+
+
+def test_images_in_shards_are_looked_for_and_templates_without_their_column_told(run, tmp_path):
+    values = {name: np.zeros(4) for name in ("longitude", "latitude", "elevation", "yaw", "pitch", "roll")}
+    values |= {"name": list("abcd"), "place": np.arange(4), "split": ["val"] * 4, "horizontal_fov": np.ones(4)}
+    images = {"depth": "depth/{shard}/{name}.exr", "photo": f"{tmp_path}/photos/{{shard}}/{{name}}.jpg"}
+    path = tmp_path / "database.parquet"
+    write_catalog(path, values | {"shard": np.array([0, 0, 1, 1])}, "database", images)
+    for file in (
+        "depth/0/a.exr",
+        "depth/0/b.exr",
+        "depth/1/d.exr",
+        *(f"photos/{i // 2}/{'abcd'[i]}.jpg" for i in (0, 2, 3)),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    missing = {("database.parquet", "database", row, "missing image") for row in (1, 2)}
+    other = {("queries.parquet", "queries", None, "catalog")}
+    assert brief(run(f"catalog={tmp_path}")) == missing | other
+    pq.write_table(pq.read_table(path).drop_columns(["shard"]), path)
+    told = {("database.parquet", "database", None, "path template")}
+    assert brief(run(f"catalog={tmp_path}")) == told | other

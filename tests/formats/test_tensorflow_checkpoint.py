@@ -174,7 +174,8 @@ def test_any_index_and_any_lengths_are_entries_or_one_error(handles, lengths):
     data = stored(content) + stored(block([(b"z", b"")]))
     with contextlib.suppress(TableError):
         found = list(read_table(table_of(data, [(0, len(content)), *handles])))
-        assert len(found) <= len(lengths) + len(handles)
+        index = 1 + len(handles)  # a handle may lead to the index itself, which is a block like others
+        assert len(found) <= len(lengths) + 1 + index
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
