@@ -34,6 +34,7 @@ def localize(cfg: Any) -> "Answer":
     from crosslocate.localization.places import Grouping
     from crosslocate.localization.relief_map import find_terrain
     from crosslocate.localization.report import print_answer, write_answer
+    from crosslocate.localization.selection import Selection
 
     made = made_with(Path(cfg.index)) if cfg.index else {}
     retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths, **made)
@@ -46,7 +47,10 @@ def localize(cfg: Any) -> "Answer":
     dem = find_terrain(root, cfg.dem)
     index = _index(cfg, retriever, root)
     grouping = Grouping(cfg.place_radius, math.radians(cfg.place_heading), cfg.temperature)
-    localizer = Localizer(retriever, index, build(cfg.search), grouping, cfg.views, cfg.top, str(cfg.checkpoint))
+    selection = Selection.of(cfg)
+    selection.among(index.database)  # an empty one is said before an index is made
+    search = build(cfg.search).over(index.store.descriptors, index.path / "search", index.store.digest())
+    localizer = Localizer(retriever, index, search, selection, grouping, cfg.views, cfg.top, str(cfg.checkpoint))
     answer = localizer.locate(photo)
 
     folder, shown = Path(cfg.output), modality(retriever.pipeline.compositions["database"].modalities[0]).files

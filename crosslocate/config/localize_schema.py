@@ -47,6 +47,8 @@ class LocalizeConfig:
     temperature: float = MISSING
     root: str | None = MISSING
     split: str = MISSING
+    region: list[float] | None = MISSING
+    altitude: list[float] | None = MISSING
     index: str | None = MISSING
     dem: str | None = MISSING
     output: str = MISSING
@@ -95,6 +97,22 @@ def validate_localize(cfg: Any) -> None:
             raise ConfigError(key, cfg[key], f"a number from {low:g} to {high:g}")
     if not 0.0 < cfg.temperature < math.inf:
         raise ConfigError("temperature", cfg.temperature, "a number above 0")
+    _check_selection(cfg)
+
+
+def _check_selection(cfg: Any) -> None:
+    if cfg.region is not None:
+        region = list(cfg.region)
+        good = len(region) == 4 and all(-limit <= v <= limit for v, limit in zip(region, (180, 90) * 2, strict=True))
+        if not good or region[1] > region[3]:
+            allowed = (
+                "[west, south, east, north], degrees from -180 to 180 and -90 to 90, south up to north, or null"
+            )
+            raise ConfigError("region", region, allowed)
+    if cfg.altitude is not None:
+        altitude = list(cfg.altitude)
+        if len(altitude) != 2 or not -math.inf < altitude[0] <= altitude[1] < math.inf:
+            raise ConfigError("altitude", altitude, "[lowest, highest] in metres, or null")
 
 
 def _check_embedding(cfg: Any) -> None:

@@ -7,6 +7,10 @@ from crosslocate.data.catalog import Catalog
 from crosslocate.geo import geodesic_distance, heading_difference
 from crosslocate.localization.photo import Photo, Pose
 from crosslocate.localization.places import RankedPlace
+from crosslocate.localization.selection import Selection
+from crosslocate.retrieval.search_report import SearchReport
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Answer:
         searched: Number of views searched.
         retrieved: Number of views that places were formed from.
         checkpoint: File of the network's weights.
+        selection: Which views of the database were searched.
+        search: What an approximate search loses; None where it was exact.
     """
 
     photo: Photo
@@ -63,6 +69,8 @@ class Answer:
     searched: int
     retrieved: int
     checkpoint: str
+    selection: Selection = EVERYTHING
+    search: SearchReport | None = None
 
     @property
     def best(self) -> Candidate:

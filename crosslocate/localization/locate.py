@@ -12,8 +12,9 @@ from crosslocate.localization.answer import Answer, describe_places
 from crosslocate.localization.index import DescriptorIndex, ViewFormat
 from crosslocate.localization.photo import Photo
 from crosslocate.localization.places import Grouping, rank_places
+from crosslocate.localization.selection import Selection
 from crosslocate.retrieval.extract import as_float32
-from crosslocate.retrieval.search import Searcher
+from crosslocate.retrieval.search import Search
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Localizer:
     Args:
         retriever: Makes the descriptor of a photograph.
         index: Descriptors of the database, made by the same retriever.
-        searcher: Finds the nearest of them.
+        search: Finds the nearest of them.
+        selection: Which of them may be answers.
         grouping: How retrieved views become places.
         views: How many views are retrieved.
         top: How many places an answer has at most.
@@ -32,7 +34,8 @@ class Localizer:
 
     retriever: Retriever
     index: DescriptorIndex
-    searcher: Searcher
+    search: Search
+    selection: Selection
     grouping: Grouping
     views: int
     top: int
@@ -43,17 +46,21 @@ class Localizer:
 
         Raises:
             DataError: The photograph cannot be decoded, or its descriptor is not finite.
+            ConfigError: The selection is empty.
         """
         database = self.index.database
-        found = self.searcher.search(self.describe(photo), self.index.store.descriptors, self.views)
+        among = self.selection.among(database)
+        found = self.search.nearest(self.describe(photo), self.views, among)
         places = rank_places(database, found.rows[0], found.distances[0], self.grouping)[: self.top]
         return Answer(
             photo=photo,
             candidates=describe_places(places, database, photo.truth),
             database=str(database.path),
-            searched=len(database),
+            searched=len(database) if among is None else int(np.count_nonzero(among)),
             retrieved=found.rows.shape[1],
             checkpoint=self.checkpoint,
+            selection=self.selection,
+            search=self.search.report,
         )
 
     def _aspect(self) -> float | None:

@@ -37,7 +37,14 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "format": FORMAT,
         "photo": _photo(answer.photo),
         "checkpoint": answer.checkpoint,
-        "database": {"catalog": answer.database, "views": answer.searched, "retrieved": answer.retrieved},
+        "database": {
+            "catalog": answer.database,
+            "views": answer.searched,
+            "retrieved": answer.retrieved,
+            "region_deg": answer.selection.region,
+            "altitude_m": answer.selection.altitude,
+        },
+        "search": None if answer.search is None else answer.search.record,
         "candidates": [_candidate(candidate) for candidate in answer.candidates],
     }
 
@@ -61,6 +68,8 @@ def as_table(answer: Answer) -> "Table":
     table = Table(
         title=f"Where was {answer.photo.name} taken?", title_style="bold", box=SIMPLE_HEAD, collapse_padding=True
     )
+    if str(answer.selection):
+        table.caption = f"among {answer.searched} views: {answer.selection}"
     headers = ["", "view", "latitude", "longitude", "heading", "share", "apart"]
     for header in headers + (["to truth", "off"] if known else []):
         table.add_column(header, justify="left" if header == "view" else "right", no_wrap=True)

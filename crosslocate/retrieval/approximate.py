@@ -226,7 +226,7 @@ class ApproximateSearch:
             distances, chosen = self._rank(queries[part], squared[part], rows[part], k)
             found.distances[part], found.rows[part] = distances, chosen
         if lacking.any():
-            log.warning("%d queries are searched exactly: the index found less than %d rows", int(lacking.sum()), k)
+            log.info("%d queries are searched exactly: the index found less than %d rows", int(lacking.sum()), k)
             distances, chosen = exact.nearest(queries[lacking], k, among)
             found.distances[lacking], found.rows[lacking] = distances, chosen
         return found

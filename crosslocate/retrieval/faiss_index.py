@@ -4,6 +4,7 @@ Opened read-only, the inverted lists of IVF indexes and the codes of flat and sc
 are mapped (`IO_FLAG_MMAP_IFC`); the links of HNSW, and coarse centroids, are read into memory.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,4 +208,5 @@ def _clusterings(part: Any) -> Iterator[Any]:
 
 def _reason(error: BaseException) -> str:
     """What faiss says, without the place in its source."""
-    return str(error).rpartition("Error: ")[2].strip() or type(error).__name__
+    said = re.sub(r"^Error in .* at \S+:\d+: ", "", str(error).strip())
+    return said.rpartition("Error: ")[2] or type(error).__name__

@@ -122,6 +122,10 @@ def test_a_checkpoint_of_another_architecture_is_refused(configure, depth_checkp
         ("place_heading=181", r"place_heading=181.0 .* to 180"),
         ("batch_size=0", r"batch_size=0 .* at least 1"),
         ("threads=0", r"threads=0 .* at least 1"),
+        ("region=[7,46,8]", r"region=\[7\.0, 46\.0, 8\.0\] .*west, south, east, north"),
+        ("region=[7,47,8,46]", r"region=.* south up to north"),
+        ("region=[7,46,181,47]", r"region=.* -180 to 180"),
+        ("altitude=[2000,1000]", r"altitude=\[2000\.0, 1000\.0\] .*lowest, highest"),
     ],
 )
 def test_values_that_cannot_work_name_key_value_and_what_is_allowed(configure, override, message):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from crosslocate.errors import ConfigError, DataError
 from crosslocate.retrieval.faiss_search import FaissFlat
+from crosslocate.retrieval.proposals import DeviceProposals, HostProposals
 from crosslocate.retrieval.search import ExactSearcher
 
 
@@ -34,13 +35,24 @@ def random_descriptors(count, size, seed, spread=1.0):
     database_block=st.sampled_from([1, 7, 64, 1000]),
     query_block=st.sampled_from([1, 3, 100]),
     half=st.booleans(),
+    share=st.sampled_from([None, 0.05, 0.6]),
 )
-def test_equal_to_brute_force_whatever_the_blocks_and_ties(seed, rows, k, levels, database_block, query_block, half):
+def test_equal_to_brute_force_whatever_the_blocks_and_ties(
+    seed, rows, k, levels, database_block, query_block, half, share
+):
     rng = np.random.default_rng(seed)
     queries = rng.integers(0, levels, (5, 4)).astype(np.float32)
     database = rng.integers(0, levels, (rows, 4)).astype(np.float16 if half else np.float32)
-    found = ExactSearcher("cpu", database_block, query_block).search(queries, database, k)
-    distances, expected = brute_force(queries, database, min(k, rows))
+    among = np.arange(rows) % rows == 0 if share == 0.05 else None if share is None else rng.random(rows) < share
+    chosen = np.arange(rows) if among is None else np.flatnonzero(among)
+    search = ExactSearcher("cpu", database_block, query_block).over(database)
+    if len(chosen) == 0:
+        with pytest.raises(DataError, match="none of the"):
+            search.nearest(queries, k, among)
+        return
+    found = search.nearest(queries, k, among)
+    distances, places = brute_force(queries, database[chosen], min(k, len(chosen)))
+    expected = chosen[places]
     np.testing.assert_array_equal(found.rows, expected)
     np.testing.assert_array_equal(found.distances, distances.astype(np.float32))
 
@@ -138,6 +150,40 @@ def test_blocks_must_be_positive():
         ExactSearcher("cpu", query_block=0)
     with pytest.raises(ConfigError, match=r"search\.database_block=0"):
         FaissFlat(0)
+
+
+@pytest.mark.parametrize("tile", [64, 500])
+def test_running_thresholds_over_many_tiles_miss_nothing(tile, monkeypatch):
+    monkeypatch.setattr("crosslocate.retrieval.proposals.TILE", tile)
+    queries, database = random_descriptors(12, 16, 15), random_descriptors(3000, 16, 16)
+    database = database[np.argsort(-np.square(database - queries[0]).sum(axis=1))]  # nearer and nearer to one of them
+    found = ExactSearcher("cpu", 700, 5).search(queries, database, 10)
+    distances, rows = brute_force(queries, database, 10)
+    np.testing.assert_array_equal(found.rows, rows)
+    np.testing.assert_array_equal(found.distances, distances.astype(np.float32))
+
+
+def test_what_is_kept_on_a_device_is_what_is_kept_on_the_cpu():
+    queries, database = (
+        torch.from_numpy(random_descriptors(9, 16, 17)),
+        torch.from_numpy(random_descriptors(900, 16, 18)),
+    )
+    kept = []
+    for kind in (HostProposals, DeviceProposals):
+        best = kind(queries, 30, 4)
+        for start in range(0, 900, 301):
+            block = database[start : start + 301]
+            best.add(block, block.square().sum(dim=1) / 2, np.arange(start, start + len(block)))
+        kept.append(best.kept())
+    np.testing.assert_array_equal(np.sort(kept[0][0]), np.sort(kept[1][0]))
+    np.testing.assert_allclose(kept[0][1], kept[1][1], atol=1e-6)
+
+
+def test_faiss_honours_a_selection():
+    queries, database = random_descriptors(20, 32, 11), random_descriptors(1000, 32, 12)
+    among = np.arange(1000) % 3 == 1
+    ours, theirs = (s.over(database).nearest(queries, 15, among) for s in (ExactSearcher("cpu"), FaissFlat(100)))
+    np.testing.assert_array_equal(theirs.rows, ours.rows)
 
 
 @pytest.mark.parametrize("block", [100, 5000])
