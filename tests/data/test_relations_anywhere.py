@@ -1,5 +1,6 @@
 """Relations anywhere on earth: poles, the date line, shared positions, any order of views; against all pairs."""
 
+import tracemalloc
 from unittest.mock import patch
 
 import numpy as np
@@ -147,3 +148,16 @@ def test_scattered_views_of_a_place_form_one_site():
     order = np.random.default_rng(0).permutation(600)
     assert len(Sites.of(x[order], y[order]).starts) == 50
     assert Sites.of(x, y).rows is None
+
+
+def test_memory_of_places_with_very_many_views():
+    """200 queries and 50,000 views at one place: 38 MiB of result, of which no block may make ten times as much."""
+    rng = np.random.default_rng(0)
+    database, queries = (_posed(np.tile([7.0, 46.0], (count, 1)), rng) for count in (50_000, 200))
+    views_within(queries, database, 0.0, 1.0)  # imports
+    tracemalloc.start()
+    try:
+        assert len(views_within(queries, database, 0.0).indices) == 200 * 50_000
+        assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
+    finally:
+        tracemalloc.stop()
