@@ -1,8 +1,8 @@
 """Squared distances of queries to rows of their own, with the database walked once for all of them.
 
 Pairs of query and row are taken in the order of blocks of the database, and within a block by query: a block stays in
-the processor's cache while all queries look at it. Where rows are so many that a block has few pairs, what counts is
-how early each row is asked for, so rows are fetched ahead.
+the processor's cache while all queries look at it. Rows are asked for some pairs ahead, which is what counts where they
+are so many that a block has few pairs.
 """
 
 from typing import Any
@@ -18,8 +18,6 @@ BLOCK_BYTES = 1 << 19
 """Of float16 descriptors, twice as many of float32: a share of a core's second cache."""
 AHEAD = 8
 """Pairs by which rows are fetched ahead."""
-SPARSE = 1.0
-"""With fewer pairs than this for a database row, rows are fetched ahead."""
 
 
 def squared_sums(
@@ -41,8 +39,7 @@ def squared_sums(
     values = np.full(rows.shape, np.inf, np.float32)
     rows = np.ascontiguousarray(rows)
     count = _by_block(rows.ravel(), shift, (len(database) >> shift) + 1, order)
-    ahead = AHEAD if count < SPARSE * len(database) else 0
-    _measure(np.ascontiguousarray(queries), _numbers(database), rows, order[:count], ahead, values)
+    _measure(np.ascontiguousarray(queries), _numbers(database), rows, order[:count], AHEAD, values)
     return values
 
 

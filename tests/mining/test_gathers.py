@@ -23,7 +23,7 @@ def test_distances_are_those_of_every_pair_by_itself(data):
     expected = np.square(query[:, None].astype(float) - database.astype(float)[rows]).sum(axis=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gathers, "BLOCK_BYTES", data.draw(st.sampled_from([2, 1 << 9, 1 << 19])))
-        patch.setattr(gathers, "SPARSE", data.draw(st.sampled_from([0.0, 1e9])))
+        patch.setattr(gathers, "AHEAD", data.draw(st.sampled_from([0, 1, 8, 1000])))
         found = squared_sums(query, database, rows)
     assert found.dtype == np.float32
     assert found.shape == rows.shape
