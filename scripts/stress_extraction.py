@@ -90,10 +90,8 @@ def members(session: int) -> list[int]:
 
 
 def victim(build: subprocess.Popen[bytes], name: str, draw: random.Random, processes: int) -> int:
-    """Who gets a signal: the first process, or for a SIGKILL perhaps one that it has started for a share."""
-    children = [
-        pid for pid in members(build.pid) if pid != build.pid and "spawn_main(" in _command(pid)
-    ]  # fmt: skip
+    """Who gets a signal: the first process, or for a SIGKILL perhaps one that embeds or reads images."""
+    children = [pid for pid in members(build.pid) if pid != build.pid and "spawn_main(" in _command(pid)]
     if name != "SIGKILL" or processes == 1 or not children or draw.random() < 0.5:
         return build.pid
     return draw.choice(sorted(children))
@@ -116,22 +114,31 @@ def kill(builds: Builds, index: Path, name: str, draw: random.Random, rows: int)
         if time.monotonic() - begin > moment if starting else covered(index) >= target:
             break
         time.sleep(0.001)
+    alone = build.poll() is not None
     pid = victim(build, name, draw, builds.processes)
-    if build.poll() is None:
+    if not alone:
         os.kill(pid, signal.Signals[name])
     status = build.wait(LIMIT)
-    allowed: tuple[int, ...] = DIED_STARTING[name] if starting else (128 + signal.Signals[name], -9)
-    allowed = (*(allowed if pid == build.pid else (1,)), 0)  # 0: it was too late
     where = "at the start" if starting else f"from {before} to {covered(index)} of {rows} rows"
-    text = f"{name} to {'the build' if pid == build.pid else 'a share'} {where}: status {status}"
-    if status not in allowed:
-        builds.faults.append(f"{text}, not one of {allowed}")
+    text = f"{name} to {'the build' if pid == build.pid else 'one of its processes'} {where}: status {status}"
+    text = f"too late for {text}" if alone else text
+    if status not in _allowed(name, alone=alone, starting=starting, first=pid == build.pid):
+        builds.faults.append(text)
     end = time.monotonic() + 20  # processes that read images look for their parent every few seconds
     while (left := members(build.pid)) and time.monotonic() < end:
         time.sleep(0.1)
     if left:
         builds.faults.append(f"{text}: processes {left} are left")
     return text
+
+
+def _allowed(name: str, *, alone: bool, starting: bool, first: bool) -> tuple[int, ...]:
+    """Statuses that a build may end with; 0 where the signal came in its last moments."""
+    if alone:
+        return (0,)
+    if not first:
+        return (0, 1)
+    return (0, *DIED_STARTING[name]) if starting or name == "SIGKILL" else (0, 128 + signal.Signals[name])
 
 
 def compare(builds: Builds, index: Path, reference: DescriptorStore) -> None:

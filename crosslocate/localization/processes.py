@@ -89,13 +89,19 @@ class _Crew:
         """Look after the processes; gives its turn to the caller after each look, the last one when all have ended."""
         while alive := [worker for worker in self.workers if worker.process.is_alive()]:
             multiprocessing.connection.wait([worker.process.sentinel for worker in alive], LOOK)
-            for worker in self.workers:
-                worker.listen()
-            if self.lost is None:
-                self.lost = next((worker for worker in self.workers if worker.failed), None)
+            self._listen()
             if self.lost is not None or (self._heard is not None and self._heard.received is not None):
                 self._stop(alive)
             yield
+        self._listen()
+        yield
+
+    def _listen(self) -> None:
+        """Take what the processes have told, and note the first that has failed."""
+        for worker in self.workers:
+            worker.listen()
+        if self.lost is None:
+            self.lost = next((worker for worker in self.workers if worker.failed), None)
 
     def _stop(self, alive: Sequence[_Worker]) -> None:
         """Ask the processes once to finish their batch, and end those that do not."""
