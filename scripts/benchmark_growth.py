@@ -20,7 +20,7 @@ from growth_works import WORKS, Database
 
 INK, MUTED, FAINT = "#1f2933", "#7b8794", "#e4e7eb"
 COLOURS = ("#4e79a7", "#e15759", "#b07aa1", "#59a14f", "#f28e2b", "#1f2933")
-LONG = 5.0
+LONG = 15.0
 """CPU seconds of a work that is done once only."""
 Costs = dict[str, dict[int, float]]
 """CPU seconds by work and number of views."""
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000, 300_000, 1_000_000])
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--size", type=int, default=512, help="numbers in a descriptor")
     parser.add_argument("--search", default="ivf_pq", help="option of conf/search for approximate search")
     parser.add_argument("--folder", type=Path, help="scratch; the largest database takes size x views x 2 bytes")
