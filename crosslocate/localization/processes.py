@@ -44,7 +44,7 @@ class Work(Protocol[T_co]):
 
 
 @dataclass(eq=False)
-class _Worker:
+class Worker:
     """One process, and what it has told so far."""
 
     process: BaseProcess
@@ -77,12 +77,12 @@ class _Worker:
         return f"it {how}; what was embedded is kept, and the same command continues"
 
 
-class _Crew:
+class Crew:
     """Processes that share work, until all have ended."""
 
-    def __init__(self, workers: Sequence[_Worker], heard: Listener | None) -> None:
+    def __init__(self, workers: Sequence[Worker], heard: Listener | None) -> None:
         self.workers, self._heard = workers, heard
-        self.lost: _Worker | None = None
+        self.lost: Worker | None = None
         self._deadline: float | None = None
 
     def looks(self) -> Iterator[None]:
@@ -103,7 +103,7 @@ class _Crew:
         if self.lost is None:
             self.lost = next((worker for worker in self.workers if worker.failed), None)
 
-    def _stop(self, alive: Sequence[_Worker]) -> None:
+    def _stop(self, alive: Sequence[Worker]) -> None:
         """Ask the processes once to finish their batch, and end those that do not."""
         if self._deadline is None:
             self._deadline = time.monotonic() + PATIENCE
@@ -145,7 +145,7 @@ def in_processes(work: Work[T], config: Any, shard: Shard, devices: Sequence[str
         RunStopped: A signal asked to stop.
     """
     with deferring() as heard:
-        crew = _Crew([_started(work, config, shard.part(k, len(devices)), d) for k, d in enumerate(devices)], heard)
+        crew = Crew([_started(work, config, shard.part(k, len(devices)), d) for k, d in enumerate(devices)], heard)
         try:
             _watch(crew, opened)
         finally:
@@ -157,7 +157,7 @@ def in_processes(work: Work[T], config: Any, shard: Shard, devices: Sequence[str
     return [worker.told[RESULT] for worker in crew.workers]
 
 
-def _started(work: Work[Any], config: Any, shard: Shard, device: str) -> _Worker:
+def _started(work: Work[Any], config: Any, shard: Shard, device: str) -> Worker:
     context = multiprocessing.get_context("spawn")  # CUDA cannot be used in what is forked
     messages, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_process, args=(work, config, shard, device, os.getpid(), theirs))
@@ -167,10 +167,10 @@ def _started(work: Work[Any], config: Any, shard: Shard, device: str) -> _Worker
     finally:
         signal.signal(signal.SIGINT, before)
     theirs.close()
-    return _Worker(process, messages, shard)
+    return Worker(process, messages, shard)
 
 
-def _watch(crew: _Crew, opened: Opened) -> None:
+def _watch(crew: Crew, opened: Opened) -> None:
     """Wait for the processes, and show how many batches are done."""
     looks = crew.looks()
     folder = next((crew.folder for _ in looks if crew.folder is not None), None)

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from crosslocate.errors import ConfigError, RunStopped, StoreError
 from crosslocate.lit.signals import listening
-from crosslocate.localization.processes import in_processes
+from crosslocate.localization.processes import Crew, Worker, in_processes
 from crosslocate.localization.shares import devices_of, launched_shard, local_number, threads_of
 from crosslocate.retrieval.grid import WHOLE, Shard, unfinished
 from crosslocate.retrieval.store import DescriptorStore
@@ -77,6 +78,19 @@ def test_a_process_that_fails_is_named_and_what_was_made_is_kept(tmp_path, end, 
     assert time.monotonic() - begin < 25  # the other one did not go on
     own = DescriptorStore.open(tmp_path / "a", verify=True).covered[BATCH : 2 * BATCH]
     assert own.all()
+
+
+def test_processes_that_end_between_two_looks_are_missed_too():
+    class Ended:
+        exitcode = 3
+
+        def is_alive(self):
+            return False
+
+    crew = Crew([Worker(Ended(), SimpleNamespace(poll=lambda: False), Shard(k, 2)) for k in range(2)], None)
+    assert len(list(crew.looks())) == 1
+    assert str(crew.lost.shard) == "1 of 2"
+    assert crew.lost.end.startswith("it ended with status 3;")
 
 
 def sleeping(config, shard, device, opened, *, visible):
