@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 26
 """Bounds the tables of a chunk of queries."""
 LARGEST_CHUNK = 256
 """Queries mined at once."""
-DENSE_SHARE = 1 / 7
+DENSE_SHARE = 1 / 4
 """With samples, over all attempts, of this share of the database, distances to all of it are cheaper than to them."""
 
 
