@@ -125,10 +125,10 @@ class CatalogWriter:
             self._temporary.replace(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from error
+        discard_mapped(self.path)  # a clock may be too coarse to tell the new file from the old one
         if self.rows >= WORTH_MAPPING:
-            make_mapped(self.path, pq.ParquetFile(self.path))
-        else:
-            discard_mapped(self.path)
+            with pq.ParquetFile(self.path) as file:
+                make_mapped(self.path, file)
 
     def _require_distinct(self) -> None:
         def names_of(rows: np.ndarray) -> list[str]:

@@ -4,6 +4,7 @@ import io
 import pickle
 import struct
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -153,6 +154,29 @@ def pieces(random):
     return b"".join(random.choice(makers)() for _ in range(random.randint(1, 24)))
 
 
+def appended(random):
+    """A list of rows and other things, in batches and singly, with the memo's lists in between."""
+    entries = []
+    for _ in range(random.randint(0, 5)):
+        cells = [number(random.random()), *[scalar(random, 0)] * (random.random() < 0.3)] * random.choice([1, 2, 2])
+        row = b"]" + random.choice([b"", b"\x94"]) + b"(" + b"".join(cells) + b"e"
+        got = b"h" + bytes([random.randint(0, 7)])
+        others = [text("x"), values(random, 1), got, row + quiet(random, 1), got + number(3.0) + b"a0" + row]
+        entries.append(random.choice([row] * 6 + others))
+    made, k = b"]" + random.choice([b"", b"\x94"]), 0
+    while k < len(entries):
+        batch = entries[k : k + random.randint(1, 3)]
+        made += b"(" + b"".join(batch) + b"e" if random.random() < 0.8 else b"".join(entry + b"a" for entry in batch)
+        made += quiet(random, 1) if random.random() < 0.3 else b""
+        k += len(batch)
+    return made
+
+
+def lists(random):
+    makers = [appended, appended, partial(values, depth=1), partial(quiet, depth=1)]
+    return b"".join(random.choice(makers)(random) for _ in range(random.randint(1, 5)))
+
+
 RANDOM = st.randoms(use_true_random=False)
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -172,6 +196,15 @@ def test_what_the_table_takes_python_takes_and_as_the_same(sequence):
     held = of_table(BEFORE + sequence + AFTER)
     if held is not None and "a name" not in str(held) and "a dtype" not in str(held):
         assert held == of_python(BEFORE + sequence + AFTER)
+
+
+@MANY
+@given(RANDOM.map(lists))
+def test_lists_of_anything_hold_what_python_holds(sequence):
+    whole = BEFORE + sequence + b"h\x00h\x01h\x02" + AFTER
+    held = of_table(whole)
+    if "a name" not in str(held) and "a dtype" not in str(held):
+        assert held == of_python(whole)
 
 
 @settings(MANY, max_examples=60)
