@@ -56,7 +56,14 @@ PHASES = (
     Phase("mining", ("mining/callback.py",), ("plan",), ("mining.sampled_negatives", "mining.queries_per_round")),
     Phase(
         "search of neighbours",
-        ("retrieval/search.py", "retrieval/faiss_search.py"),
+        (
+            "retrieval/search.py",
+            "retrieval/proposals.py",
+            "retrieval/upload.py",
+            "retrieval/faiss_search.py",
+            "retrieval/approximate.py",
+            "retrieval/faiss_index.py",
+        ),
         (),
         ("search.query_block", "search.database_block", "evaluation.dtype", "network.descriptor_size"),
     ),

@@ -34,7 +34,7 @@ PHASES = [
     (RetrievalModule, "training_step", exabytes, "training step", ["dataset.batch_size=2", "mining.negatives=1"]),
     (RoundExtractor, "_encode", exabytes, "mining extraction", ["dataset.extraction_batch_size=5"]),
     (RetrievalModule, "validation_step", exabytes, "validation", ["dataset.extraction_batch_size=5", "backbone"]),
-    (search, "_origin", exabytes, "search of neighbours", ["search.query_block=128"]),
+    (search, "_origin", exabytes, "search of neighbours", ["search.query_block=1024"]),
     (ImageReader, "_read", petabytes, "decoding of images", ["dataset.workers=0", "dataset.size=[24, 32]"]),
 ]
 

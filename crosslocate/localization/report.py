@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.photo import Photo, Pose
+from crosslocate.localization.selection import Selection
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,13 +38,8 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "format": FORMAT,
         "photo": _photo(answer.photo),
         "checkpoint": answer.checkpoint,
-        "database": {
-            "catalog": answer.database,
-            "views": answer.searched,
-            "retrieved": answer.retrieved,
-            "region_deg": answer.selection.region,
-            "altitude_m": answer.selection.altitude,
-        },
+        "database": {"catalog": answer.database, "views": answer.searched, "retrieved": answer.retrieved},
+        "selection": _selection(answer.selection),
         "search": None if answer.search is None else answer.search.record,
         "candidates": [_candidate(candidate) for candidate in answer.candidates],
     }
@@ -120,6 +116,10 @@ def _photo(photo: Photo) -> dict[str, Any]:
     if photo.truth is not None:
         facts["truth"] = _pose(photo.truth)
     return facts
+
+
+def _selection(selection: Selection) -> dict[str, Any] | None:
+    return {"region_deg": selection.region, "altitude_m": selection.altitude} if str(selection) else None
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class ApproximateSearcher:
         threads: int | None,
         seed: int,
     ) -> None:
-        limits = (("training_rows", training_rows, FEWEST_ROWS), ("rerank", rerank, 0), ("sample", sample, 1))
+        limits = (("training_rows", training_rows, 1), ("rerank", rerank, 0), ("sample", sample, 1))
         for key, value, least in (*limits, ("threads", 1 if threads is None else threads, 1)):
             if value < least:
                 raise ConfigError(f"search.{key}", value, f"an integer of at least {least}")

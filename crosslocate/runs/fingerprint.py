@@ -38,7 +38,10 @@ IRRELEVANT = (
     "trainer.log_every_n_steps",
 )
 """Keys, with all below them, that cannot change what a run finds: where it writes, what it shows, how fast it reads."""
-IRRELEVANT_TO = {"crosslocate.retrieval.search.ExactSearcher": ("database_block", "query_block")}
+IRRELEVANT_TO = {
+    "crosslocate.retrieval.search.ExactSearcher": ("database_block", "query_block"),
+    "crosslocate.retrieval.approximate.ApproximateSearcher": ("floor", "sample"),
+}
 """The same by what is built: settings of one option that another may have, too, and be changed by."""
 ABSENT = "(absent)"
 """Stands for a value that one of two configurations does not have."""

@@ -1,4 +1,4 @@
-"""A small evaluation, run by test_recall_callback.py in this process, or in several: `recall_run.py FOLDER RANKS`."""
+"""A small evaluation, run by test_recall_callback.py here, or in several processes: `FOLDER RANKS SEARCHER`."""
 
 import json
 import sys
@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 from crosslocate.data.catalog import read_catalog, write_catalog
 from crosslocate.data.distance import Geodesic
 from crosslocate.lit.recall import RecallCallback
+from crosslocate.retrieval import approximate
+from crosslocate.retrieval.approximate import ApproximateSearcher
 from crosslocate.retrieval.chance import ExactChance
 from crosslocate.retrieval.field_of_view import FieldOfViewGroups
 from crosslocate.retrieval.search import ExactSearcher
@@ -125,8 +127,17 @@ def make_trainer(root: Path, callback: RecallCallback, ranks: int = 1, **changes
     return pl.Trainer(callbacks=[callback], **options | changes)
 
 
-def evaluate(root: Path, ranks: int) -> dict:
-    callback = recall_callback(root / f"descriptors_{ranks}", splits=["val", "train"])
+def by_index() -> ApproximateSearcher:
+    """Looks at everything and ranks it exactly: what it finds is known."""
+    approximate.FEWEST_ROWS = 1
+    return ApproximateSearcher("IVF1,Flat", "", "nprobe=1", 1, 2, 5, 1.0, 1, 0)
+
+
+SEARCHERS = {"exact": lambda: ExactSearcher("cpu", 10, 3), "index": by_index}
+
+
+def evaluate(root: Path, ranks: int, searcher: str = "exact") -> dict:
+    callback = recall_callback(root / f"descriptors_{ranks}", splits=["val", "train"], searcher=SEARCHERS[searcher]())
     trainer = make_trainer(root, callback, ranks)
     module, data = Module(), Data(root)
     logged = {}
@@ -142,5 +153,5 @@ def evaluate(root: Path, ranks: int) -> dict:
 
 if __name__ == "__main__":
     folder, ranks = Path(sys.argv[1]), int(sys.argv[2])
-    outcome = evaluate(folder, ranks)
+    outcome = evaluate(folder, ranks, sys.argv[3])
     (folder / f"outcome_{outcome['rank']}.json").write_text(json.dumps(outcome))

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from tiny_checkpoint import compose_config
@@ -86,6 +87,27 @@ def test_the_index_is_built_once(configure, depth_checkpoint, tiny_dataset, tmp_
     assert first == second
     localize(configure("localize", "photo=p0004_q00", *overrides))
     assert list((tmp_path / "cache" / "index").iterdir()) == [first]
+
+
+def test_only_views_of_a_region_and_a_range_of_altitudes_are_answers(
+    configure, depth_checkpoint, tiny_dataset, tmp_path, capsys
+):
+    database = read_catalog(tiny_dataset / "database.parquet").split("val")
+    row = int(np.argmax(database.elevation))
+    box = [database.longitude[row] - 1e-4, database.latitude[row] - 1e-4]
+    box += [database.longitude[row] + 1e-4, database.latitude[row] + 1e-4]
+    chosen = np.abs(database.longitude - database.longitude[row]) < 1e-4
+    chosen &= np.abs(database.latitude - database.latitude[row]) < 1e-4
+    common = ["photo=p0004_q00", f"checkpoint={depth_checkpoint}", "split=val"]
+    answer = localize(configure("localize", *common, f"region=[{','.join(map(str, box))}]", "altitude=[0,9000]"))
+    assert answer.searched == chosen.sum() < len(database)
+    assert {candidate.place for candidate in answer.candidates} == set(database.place[chosen].tolist())
+    content = json.loads((tmp_path / "run" / "answer.json").read_text())
+    assert content["selection"] == {"region_deg": pytest.approx(box), "altitude_m": [0.0, 9000.0]}
+    assert content["search"] is None
+    assert "altitude 0 to 9000 m" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"altitude=\[8000\.0, 9000\.0\].*with views of"):
+        localize(configure("localize", *common, "altitude=[8000,9000]"))
 
 
 def test_what_is_wrong_is_said_before_an_index_is_built(configure, depth_checkpoint, photo_checkpoint, tmp_path):
