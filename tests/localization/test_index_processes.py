@@ -68,7 +68,7 @@ def test_processes_fill_a_store_together(tmp_path):
     [
         ("killed", r"process 2 of 2: it was ended by SIGKILL, .*memory; what was embedded is kept"),
         ("refused", r"process 2 of 2: the disk is full"),
-        ("broken", r"process 2 of 2: ZeroDivisionError: division by zero"),
+        pytest.param("broken", r"process 2 of 2: ZeroDivisionError: division by zero", marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_fails_is_named_and_what_was_made_is_kept(tmp_path, end, message, capfd):
