@@ -1,8 +1,9 @@
-"""Exact search side by side with faiss: python scripts/benchmark_search.py [--sizes 3996 37332 200000] [--threads 2].
+"""Exact and approximate search side by side with faiss' IndexFlat: python scripts/benchmark_search.py [--threads 2].
 
 Every case runs in a process of its own, on descriptors of unit length in clusters (views of a place resemble each
-other). Prints a Markdown table: wall and CPU milliseconds a query (best of the repeats), memory beyond database and
-queries, and the share of neighbours that agree with a brute-force search in float64 on some of the queries. Linux only.
+other). Prints a Markdown table: wall and CPU milliseconds a query (best of the repeats), seconds and memory beyond
+database and queries (making an index included), bytes of the index, and the share of the k nearest by brute force in
+float64 that is found for some of the queries. Linux only.
 """
 
 import argparse
@@ -13,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-SEARCHERS = {
-    "ours": ("crosslocate.retrieval.search", "ExactSearcher"),
-    "faiss": ("crosslocate.retrieval.faiss_search", "FaissFlat"),
-}
+SEARCHERS = ("exact", "faiss", "ivf_pq", "ivf_flat", "hnsw")
+"""Options of conf/search."""
+CONF = Path(__file__).parents[1] / "conf" / "search"
 CHECKED = 5
 """Queries that are compared with brute force."""
 
@@ -39,33 +39,38 @@ def peak_memory() -> int:
 
 def measure(name: str, rows: int, queries: int, size: int, k: int, repeats: int, threads: int | None) -> dict[str, Any]:
     """Time one searcher on one database."""
-    from importlib import import_module
+    from omegaconf import OmegaConf
 
+    from crosslocate.config.build import build
     from crosslocate.threads import limit_threads
 
     threads = limit_threads(threads)
-    module, attribute = SEARCHERS[name]
-    searcher = getattr(import_module(module), attribute)()
+    searcher = build(OmegaConf.load(CONF / f"{name}.yaml"))
     database, query = descriptors(rows, queries, size)
-    searcher.search(query[:2], database[:1000], k)  # compilation, thread pools
+    searcher.search(query[:2], database[:900], k)  # compilation, thread pools
     peak_memory()
     before = peak_memory()
+    begin = time.perf_counter()
+    search = searcher.over(database, queries=query)
+    built = time.perf_counter() - begin
     walls, cpus = [], []
     for _ in range(repeats):
         wall, cpu = time.perf_counter(), time.process_time()
-        found = searcher.search(query, database, k)
+        found = search.nearest(query, k)
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
     peak = peak_memory()
     agreement = []
     for row in range(min(CHECKED, queries)):
         squared = np.square(database.astype(np.float64) - query[row].astype(np.float64)).sum(axis=1)
-        agreement.append(np.mean(found.rows[row] == np.argsort(squared, kind="stable")[:k]))
+        agreement.append(len(np.intersect1d(found.rows[row], np.argsort(squared, kind="stable")[:k])) / k)
     return {
         "threads": threads,
         "wall": 1e3 * min(walls) / queries,
         "cpu": 1e3 * min(cpus) / queries,
         "memory": (peak - before) / 1024,
+        "built": built,
+        "index": 0 if search.report is None else search.report.index_bytes / 2**20,
         "agreement": float(np.mean(agreement)),
     }
 
@@ -74,6 +79,7 @@ def main() -> None:
     """Run every case and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3_996, 37_332, 200_000])
+    parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=list(SEARCHERS))
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--dimensions", type=int, default=512)
     parser.add_argument("--k", type=int, default=100)
@@ -81,17 +87,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     args = parser.parse_args()
     print(f"{args.queries} queries, {args.dimensions} dimensions, top {args.k}\n")
-    print("| database | searcher | threads | wall ms/query | CPU ms/query | extra MiB | equal to float64 |")
-    print("|---:|---|---:|---:|---:|---:|---:|")
+    print("| database | search | threads | wall ms/query | CPU ms/query | making, s | index MiB | extra MiB | found |")
+    print("|---:|---|---:|---:|---:|---:|---:|---:|---:|")
     for rows in args.sizes:
-        for name in SEARCHERS:
+        for name in args.searchers:
             # one process a case: peak memory is per process
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 case = (name, rows, args.queries, args.dimensions, args.k, args.repeats, args.threads)
                 row = pool.apply(measure, case)
             print(
                 f"| {rows:,} | {name} | {row['threads']} | {row['wall']:.3f} | {row['cpu']:.3f} "
-                f"| {row['memory']:.0f} | {100 * row['agreement']:.2f} % |",
+                f"| {row['built']:.1f} | {row['index']:.0f} | {row['memory']:.0f} | {100 * row['agreement']:.2f} % |",
                 flush=True,
             )
 
