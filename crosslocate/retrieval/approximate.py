@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslocate.console import say
-from crosslocate.errors import ConfigError
+from crosslocate.errors import ConfigError, StoreError
 from crosslocate.retrieval import faiss_index
 from crosslocate.retrieval.blocks import take
 from crosslocate.retrieval.distances import squared_distances
@@ -95,7 +95,7 @@ class ApproximateSearcher:
             if folder is None:
                 return self._make(database, factory, None, queries)
             files = self._files(Path(folder), factory, database, identity)
-            return self._open(database, files) or self._make(database, factory, files, queries)
+            return self._open(database, files, queries) or self._make(database, factory, files, queries)
 
     def search(self, queries: Floats, database: Floats, k: int) -> Neighbours:
         """The k nearest database rows of every query, by an index that is made for it and not kept."""
@@ -113,7 +113,7 @@ class ApproximateSearcher:
         of = {"identity": identity, "rows": len(database), "size": database.shape[1], "dtype": str(database.dtype)}
         return IndexFiles(folder, name, made_by | of)
 
-    def _open(self, database: Floats, files: IndexFiles) -> "ApproximateSearch | None":
+    def _open(self, database: Floats, files: IndexFiles, queries: Floats | None) -> "ApproximateSearch | None":
         """The index that is kept; None where there is none that can be used."""
         if not files.origin["identity"]:
             return None
@@ -130,8 +130,25 @@ class ApproximateSearcher:
         faiss_index.set_parameters(index, self.parameters, "search.parameters")
         search = ApproximateSearch(database, index, self.rerank, self.threads, report)
         if found.get("searched_by") != self._searched_by:
-            log.warning("the report of %s is of other parameters of the search", files.index)
+            self._measure_again(search, report, database, files, queries)
         return search
+
+    def _measure_again(
+        self,
+        search: "ApproximateSearch",
+        old: SearchReport,
+        database: Floats,
+        files: IndexFiles,
+        queries: Floats | None,
+    ) -> None:
+        """Report on an index that is there, and is now searched in another way."""
+        costs = old.index_bytes, old.build_seconds, old.peak_bytes
+        search.report = measure(search, database, queries, self.sample, self.seed, *costs)
+        self._tell(search.report)
+        try:
+            files.amend(report=search.report.record, searched_by=self._searched_by)
+        except StoreError as error:
+            log.warning("%s", error)
 
     @property
     def _searched_by(self) -> dict[str, Any]:
@@ -149,20 +166,23 @@ class ApproximateSearcher:
         seconds, peak = time.perf_counter() - begin, peak_memory()
         search = ApproximateSearch(database, index, self.rerank, self.threads, None)
         search.report = measure(search, database, queries, self.sample, self.seed, counted.size, seconds, peak)
-        say(str(search.report))
-        largest = max(search.report.found)
-        if search.report.found[largest] < self.floor:
-            log.warning(
-                "approximate search finds %.1f %% of the exact %d neighbours, less than search.floor=%g; raise nprobe "
-                "or efSearch (search.parameters=%s) or search.rerank=%d",
-                100 * search.report.found[largest], largest, self.floor, self.parameters, self.rerank,
-            )  # fmt: skip
+        self._tell(search.report)
         if files is not None:
             record = search.report.record
             files.keep(lambda file: faiss_index.write(index, file), report=record, searched_by=self._searched_by)
             search.index = faiss_index.read(files.index)  # mapped: what was built in memory is let go
             faiss_index.set_parameters(search.index, self.parameters, "search.parameters")
         return search
+
+    def _tell(self, report: SearchReport) -> None:
+        say(str(report))
+        largest = max(report.found)
+        if report.found[largest] < self.floor:
+            log.warning(
+                "approximate search finds %.1f %% of the exact %d neighbours, less than search.floor=%g; raise nprobe "
+                "or efSearch (search.parameters=%s) or search.rerank=%d",
+                100 * report.found[largest], largest, self.floor, self.parameters, self.rerank,
+            )  # fmt: skip
 
     def _trained(self, database: Floats, factory: str, files: IndexFiles | None) -> Any:
         if files is not None and files.origin["identity"]:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAGE = mmap.PAGESIZE
+TAKEN_ROWS = 512
+"""Scattered rows that are read before pages are given back: the kernel may map two MiB for each of them."""
 
 
 def blocks(database: NDArray[Any], rows: int) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -45,8 +47,12 @@ def take(database: NDArray[Any], rows: NDArray[np.integer]) -> NDArray[Any]:
         return np.asarray(database)[rows]
     _advise(database, "MADV_RANDOM")
     wanted, where = np.unique(rows, return_inverse=True)
-    found = np.asarray(database)[wanted]
-    give_back(database)
+    source = np.asarray(database)
+    found = np.empty((len(wanted), *source.shape[1:]), source.dtype)
+    for start in range(0, len(wanted), TAKEN_ROWS):
+        part = slice(start, start + TAKEN_ROWS)
+        found[part] = source[wanted[part]]
+        give_back(database)
     _advise(database, "MADV_NORMAL")
     return found if np.array_equal(wanted, rows) else found[where]
 

@@ -103,6 +103,9 @@ def test_an_index_is_kept_and_opened_for_the_same_descriptors_alone(descriptors,
             searcher(seed=1).over(database, tmp_path, "these", queries)
         with pytest.raises(AssertionError, match="opened"):
             searcher().over(database, tmp_path, "others", queries)
+        wider = searcher(parameters="nprobe=1000").over(database, tmp_path, "these", queries).report
+        assert wider.found[100] > made.report.found[100]
+        assert searcher(parameters="nprobe=1000").over(database, tmp_path, "these").report == wider, "and kept"
     assert "identity 'these' instead of 'others'" in messages()
     again = searcher().over(database, tmp_path / "other", "these", queries)
     np.testing.assert_array_equal(again.nearest(queries, 10).rows, expected.rows)
