@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 20
 """Of float16 descriptors, twice as many of float32: a share of a core's second cache."""
 AHEAD = 8
 """Pairs by which rows are fetched ahead."""
