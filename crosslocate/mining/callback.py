@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crosslocate.console import say
 from crosslocate.errors import DataError
+from crosslocate.lit.ending import limit_reached
 from crosslocate.mining.candidates import Candidates
 from crosslocate.mining.descriptors import RowDescriptors, Rows
 from crosslocate.mining.extraction import RoundExtractor
@@ -79,11 +80,11 @@ class MiningCallback(pl.Callback):
         datamodule.planner = self
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Remove the descriptors of the last round, and end the processes that read images."""
+        """Remove descriptors that no run goes on with, and end the processes that read images."""
         if stage == "fit":
             self.refresh.close()
             self.candidates.close()
-            self._extractor.clear()
+            self._extractor.clear(everything=limit_reached(trainer) is not None)
             if isinstance(trainer.train_dataloader, RoundLoader):
                 trainer.train_dataloader.close()
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,9 @@ from crosslocate.retrieval.extract import extract
 from crosslocate.retrieval.store import DescriptorStore
 
 T = TypeVar("T")
+
+QUERIES, DATABASE = OF_A_ROUND = "query", "database"
+"""Stores that every round replaces."""
 
 
 class RowSampler(Sampler[list[int]]):
@@ -98,17 +102,25 @@ class RoundExtractor:
         )
         return sampler, loader
 
-    def clear(self) -> None:
-        """End the worker processes, and remove the stores once no process reads them."""
+    def clear(self, *, everything: bool) -> None:
+        """End the worker processes, and remove stores once no process reads them.
+
+        Args:
+            everything: Whether to remove what rounds have in common, too; a training that ended before its limits goes
+                on with it when it is resumed.
+        """
         for _, loader in self._roles.values():
             end_workers(loader)
         self._trainer.strategy.barrier("mining-clear")
         if self._trainer.is_global_zero:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            for path in [self._folder] if everything else [self._folder / name for name in OF_A_ROUND]:
+                shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # it is not there, or not empty
+                self._folder.rmdir()
 
     @property
     def folder(self) -> Path:
-        """Where descriptors of this training are kept; `clear` removes it."""
+        """Where descriptors of this training are kept; `clear` removes them."""
         return self._folder
 
     @property
@@ -136,9 +148,9 @@ class RoundExtractor:
 
     def queries(self, rows: Rows) -> RowDescriptors:
         """Descriptors of query rows (ascending, unique)."""
-        return self._extract("query", rows, "query")
+        return self._extract("query", rows, QUERIES)
 
-    def database(self, rows: Rows, name: str = "database") -> RowDescriptors:
+    def database(self, rows: Rows, name: str = DATABASE) -> RowDescriptors:
         """Descriptors of database rows (ascending, unique), in a store of that name."""
         return self._extract("database", rows, name)
 

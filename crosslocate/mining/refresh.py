@@ -30,7 +30,7 @@ class Extractor(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where descriptors of this training are kept; it is removed at its end."""
+        """Where descriptors of this training are kept; it is removed when its limits are reached."""
 
     @property
     def is_first(self) -> bool:

@@ -10,6 +10,7 @@ from crosslocate.errors import RunStopped
 from crosslocate.lit.csv import read_log
 from crosslocate.lit.restore import last_checkpoint
 from crosslocate.lit.signals import listening
+from crosslocate.lit.stop import StopOnCommand
 from crosslocate.mining.extraction import RoundExtractor
 from crosslocate.mining.memory import DescriptorMemory
 
@@ -132,3 +133,14 @@ def test_a_signal_leaves_the_memory_where_it_is(tiny_dataset, tmp_path, monkeypa
     with listening():
         end_in(RunStopped, configured(tiny_dataset, tmp_path, *MEMORY))
     assert DescriptorMemory(tmp_path / "mining" / "memory").known.any()
+
+
+def test_a_run_that_is_asked_to_end_keeps_what_it_goes_on_with(undisturbed, tiny_dataset, tmp_path):
+    cfg, command = configured(tiny_dataset, tmp_path, *MEMORY), tmp_path / "stop"
+    command.touch()
+    trainer = fit(cfg, callbacks=[StopOnCommand(str(command))])
+    assert trainer.current_epoch < trainer.max_epochs
+    assert [path.name for path in (tmp_path / "mining").iterdir()] == ["memory"]
+    fit(cfg, last(tmp_path))
+    assert_same(undisturbed, tmp_path)
+    assert not (tmp_path / "mining").exists()
