@@ -20,6 +20,9 @@ from crosslocate.errors import DataError
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NAMED = re.compile(r"\{(name|stem)\}")
 _STEM = r"(?s)^(.+)\.[^.]*$"
+_FILE = "/[^/]*$"
+_ROWS = 1 << 16
+"""Rows whose paths are in memory at once."""
 
 
 def file_of(template: str, name: str) -> str:
@@ -54,6 +57,28 @@ def check_template(path: Path, modality: str, template: str, schema: pa.Schema) 
 def folder_of(template: str) -> str:
     """The part of a template that is the same for all rows: the folder before its first column."""
     return template.split("{")[0].rpartition("/")[0]
+
+
+def folders(path: Path, template: str, table: pa.Table, most: int) -> list[str]:
+    """The folders that the files of some rows lie in, each once, sorted; archives are folders.
+
+    Those above them where there are more than ``most``. Rows that lack a value for the template are passed over.
+    """
+    needed = [name for name in ("name", *columns_of(template)) if table[name].null_count]
+    for name in needed:
+        table = table.filter(table[name].is_valid())
+    head, _, tail = template.rpartition("/")
+    if _NAMED.search(head) or _has_slashes(tail, table):
+        found = _folders_of_files(path, template, table, most)
+        if found is not None:
+            return found
+    while columns_of(head) or _NAMED.search(head):
+        if not _NAMED.search(head):
+            rows = table.select(columns_of(head)).group_by(columns_of(head), use_threads=False).aggregate([])
+            if rows.num_rows <= most:
+                return sorted(files(path, head, rows).unique().to_pylist())
+        head = head.rpartition("/")[0]
+    return [head]
 
 
 def files(path: Path, template: str, table: pa.Table) -> pa.Array:
@@ -96,6 +121,24 @@ def rows_by_folder(path: Path, template: str, table: pa.Table) -> list[tuple[str
         for rows in groups
         if len(rows)
     ]
+
+
+def _has_slashes(file: str, table: pa.Table) -> bool:
+    """Whether the part of a template that gives files their names leads into folders in some row."""
+    columns = dict.fromkeys("name" if name == "stem" else name for name in _PLACEHOLDER.findall(file))
+    texts = (table[name] for name in columns if not pa.types.is_integer(table[name].type))
+    return any(pc.any(pc.match_substring(column.cast(pa.string()), "/")).as_py() for column in texts)
+
+
+def _folders_of_files(path: Path, template: str, table: pa.Table, most: int) -> list[str] | None:
+    """Folders of rows, found file by file; None where they are more than ``most``."""
+    found: set[str] = set()
+    for start in range(0, table.num_rows, _ROWS):
+        paths = files(path, template, table.slice(start, _ROWS))
+        found.update(pc.replace_substring_regex(paths, pattern=_FILE, replacement="").unique().to_pylist())
+        if len(found) > most:
+            return None
+    return sorted(found)
 
 
 def _by_any_folder(paths: list[str]) -> list[tuple[str, NDArray[np.int64], list[str]]]:

@@ -14,11 +14,14 @@ from crosslocate.data import storage
 from crosslocate.data.archive import Content
 from crosslocate.data.cache import ImageCache
 from crosslocate.data.catalog import Catalog
-from crosslocate.data.catalog_paths import folder_of
+from crosslocate.data.catalog_paths import folder_of, folders
 from crosslocate.data.images import Image, decode, modality, read_image
 from crosslocate.data.read_ahead import ReadAhead
 from crosslocate.data.requests import read_one
 from crosslocate.errors import DataError
+
+MOST_FOLDERS = 1 << 16
+"""Folders and archives of a catalog whose times of change are asked for; of more, the folders above them."""
 
 
 class ImageReader:
@@ -135,14 +138,15 @@ class ImageReader:
     def _key(self, name: str) -> str:
         """Hash of everything that decoded bytes depend on.
 
-        The time of the last change of the image folder, or of the archive that it lies in, is part of it, so that
-        images rendered anew (which replaces files) are decoded anew. An image overwritten in place is not noticed.
+        The times of the last change of the folders that the rows' images lie in, or of their archives, are part of it,
+        so that images rendered anew (which replaces files) are decoded anew. An image overwritten in place is not
+        noticed, nor, with more folders than `MOST_FOLDERS`, one that is replaced in the lowest of them.
         """
         folder = self.catalog.root / folder_of(self.catalog.template(name))
         parts = [
             self.catalog.fingerprint(),
             str(folder.resolve()),
-            storage.changed(folder),
+            self._changed(name, folder),
             name,
             self.size,
             self.match_fov,
@@ -150,6 +154,16 @@ class ImageReader:
             *([] if self.match_aspect is None else [self.match_aspect]),
         ]
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+    def _changed(self, name: str, folder: Path) -> int | str:
+        """When the images were changed last: the time of one folder or archive, or a hash of those of several."""
+        template = self.catalog.template(name)
+        if storage.container(folder) is None:
+            found = folders(self.catalog.path, template, self.catalog.table, MOST_FOLDERS)
+            if found != [folder_of(template)]:
+                times = [(place, storage.changed(self.catalog.root / place)) for place in found]
+                return hashlib.blake2b(json.dumps(times).encode(), digest_size=16).hexdigest()
+        return storage.changed(folder)
 
 
 def aspect_of_views(catalog: Catalog, name: str) -> float:

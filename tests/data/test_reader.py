@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,12 @@ import pyarrow as pa
 import pytest
 
 from crosslocate.data import cache as cache_module
+from crosslocate.data import reader as reader_module
 from crosslocate.data.cache import ImageCache
-from crosslocate.data.catalog import read_catalog
+from crosslocate.data.catalog import read_catalog, write_catalog
 from crosslocate.data.images import UNSEEN, decode, resize
 from crosslocate.data.reader import ImageReader, aspect_of_views
+from crosslocate.data.schema import SCHEMA
 from crosslocate.errors import DataError
 
 SIZE = (24, 32)
@@ -83,6 +86,69 @@ def test_images_rendered_anew_are_decoded_anew(dataset, tmp_path):
     new = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache").read([0])
     assert not np.array_equal(old["depth"], new["depth"])
     assert_same(new, ImageReader(catalog, ["depth"], SIZE).read([0]))
+
+
+def renamed(catalog, folder, template, path_of):
+    """The same rows and images of depth, where another template puts them."""
+    names = catalog.names(np.arange(len(catalog)))
+    for row, place in enumerate(np.asarray(catalog.place).tolist()):
+        target = folder / path_of(place, names[row])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(catalog.image_path("depth", row), target)
+    columns = {name: catalog.table[name].combine_chunks() for name in SCHEMA.names}
+    if "/" in path_of(0, "x") and template == "{name}.exr":
+        columns["name"] = [path_of(place, name)[:-4] for place, name in zip(catalog.place, names, strict=True)]
+    write_catalog(folder / "views.parquet", columns, "database", {"depth": template})
+    return read_catalog(folder / "views.parquet")
+
+
+@pytest.mark.parametrize(
+    ("template", "path_of"),
+    [
+        ("depth/{place}/{name}.exr", lambda place, name: f"depth/{place}/{name}.exr"),
+        ("{place}/depth/{name}.exr", lambda place, name: f"{place}/depth/{name}.exr"),
+        ("{name}/depth.exr", lambda place, name: f"{name}/depth.exr"),
+        ("{name}.exr", lambda place, name: f"in/{place}/{name}.exr"),
+    ],
+)
+def test_an_image_replaced_in_any_of_many_folders_is_decoded_anew(tiny_dataset, tmp_path, template, path_of):
+    catalog = renamed(database(tiny_dataset), tmp_path, template, path_of)
+    reader = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache")
+    old, key = reader.read([9])["depth"], reader._key("depth")
+    (tmp_path / "unrelated").touch()
+    assert ImageReader(catalog, ["depth"], SIZE)._key("depth") == key
+    path = catalog.image_path("depth", 9)
+    shutil.copy(catalog.image_path("depth", 40), path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+    os.utime(path.parent, ns=(1, path.parent.stat().st_mtime_ns + 1))
+    new = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache").read([9])["depth"]
+    assert not np.array_equal(old, new)
+    np.testing.assert_array_equal(new, ImageReader(catalog, ["depth"], SIZE).read([9])["depth"])
+    with pytest.MonkeyPatch.context() as patch:  # the folders above the many
+        patch.setattr(reader_module, "MOST_FOLDERS", 2)
+        assert isinstance(ImageReader(catalog, ["depth"], SIZE)._changed("depth", tmp_path), int)
+
+
+def test_a_shard_that_is_rewritten_in_place_is_decoded_anew(tiny_dataset, tmp_path):
+    def pack(place, shift=0):
+        with tarfile.open(tmp_path / f"{place}.tar", "w") as file:
+            rows = np.flatnonzero(np.asarray(views.place) == place)
+            for row, other in zip(rows, np.roll(rows, shift), strict=True):
+                file.add(views.image_path("depth", other), f"in/{views.name(row)}.exr")
+
+    views = database(tiny_dataset)
+    for place in np.unique(views.place).tolist():
+        pack(place)
+    columns = {name: views.table[name].combine_chunks() for name in SCHEMA.names}
+    write_catalog(tmp_path / "shards.parquet", columns, "database", {"depth": "{place}.tar/in/{name}.exr"})
+    catalog = read_catalog(tmp_path / "shards.parquet")
+    old = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache").read([9])["depth"]
+    before = tmp_path.stat().st_mtime_ns
+    pack(int(catalog.place[9]), 1)
+    assert tmp_path.stat().st_mtime_ns == before, "the folder of the shards did not change"
+    new = ImageReader(catalog, ["depth"], SIZE, cache=tmp_path / "cache").read([9])["depth"]
+    assert not np.array_equal(old, new)
+    np.testing.assert_array_equal(new, ImageReader(catalog, ["depth"], SIZE).read([9])["depth"])
 
 
 def test_sizes_splits_and_fields_of_view_do_not_share_cached_images(tiny_dataset, tmp_path):
