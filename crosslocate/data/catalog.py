@@ -10,6 +10,7 @@ Positions are WGS84 degrees, elevations metres above sea level, angles radians, 
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from crosslocate.data.catalog_mapped import WORTH_MAPPING, make_mapped, open_mapped, parquet_column, require_distinct
+from crosslocate.data.catalog_mapped import (
+    WORTH_MAPPING,
+    make_mapped,
+    open_mapped,
+    opened,
+    parquet_column,
+    require_distinct,
+)
 from crosslocate.data.catalog_paths import columns_of, file_of, joined
 from crosslocate.data.catalog_print import fingerprint_of
 from crosslocate.data.catalog_writer import CatalogWriter, write_catalog
@@ -240,15 +248,15 @@ def read_catalog(path: Path) -> Catalog:
     path = Path(path)
     mapped = open_mapped(path)
     if mapped is None:
-        try:
-            file = pq.ParquetFile(path)
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such catalog file") from None
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
-        with file:
+        with ExitStack() as stack:
+            try:
+                file, stamp = stack.enter_context(opened(path))
+            except FileNotFoundError:
+                raise DataError(f"{path}: no such catalog file") from None
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"{path}: cannot be read as Parquet: {error}") from error
             if file.metadata.num_rows >= WORTH_MAPPING:
-                mapped = make_mapped(path, file)
+                mapped = make_mapped(path, file, stamp)
             if mapped is None:
                 return _decoded(path, file)
     header = mapped.header

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import struct
 import zlib
@@ -56,8 +57,23 @@ def open_mapped(path: Path) -> Mapped | None:
     return next((mapped for mapped in found if mapped is not None), None)
 
 
-def make_mapped(path: Path, file: pq.ParquetFile) -> Mapped | None:
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Stamp]]:
+    """Open a Parquet file; with size and time of the file that is read, whatever the path leads to later."""
+    with path.open("rb") as source:
+        stamp = _stamp(source.fileno())
+        yield pq.ParquetFile(source), stamp
+
+
+def make_mapped(path: Path, file: pq.ParquetFile, stamp: Stamp) -> Mapped | None:
     """Check a Parquet file and make its mapped form; processes of this machine wait for the one that does.
+
+    Where the file has been replaced since it was opened, its mapped form is used here and not kept.
+
+    Args:
+        path: Of the file.
+        file: The file as `opened`.
+        stamp: Its size and time.
 
     Returns:
         None when there is no place where it can be written.
@@ -68,14 +84,12 @@ def make_mapped(path: Path, file: pq.ParquetFile) -> Mapped | None:
     reasons = []
     with _locked(path):
         for place in _places(path):
-            if (made := _load(place, _stamp(path))) is not None:
+            if (made := _load(place, stamp)) is not None:
                 return made
             try:
-                _write(place, path, file)
+                return _write(place, path, file, stamp)
             except OSError as error:
                 reasons.append(f"{place.parent}: {error.strerror or error}")
-            else:
-                return _load(place, _stamp(path))
     say(f"{path} is decoded into memory: its mapped form cannot be written ({'; '.join(reasons)})")
     return None
 
@@ -115,8 +129,9 @@ def taken(path: Path, name: str, row: int, first: int) -> DataError:
     return DataError(f"{path} row {row}: name '{name}' is taken by row {first}; names are unique")
 
 
-def _stamp(path: Path) -> Stamp:
-    status = path.stat()
+def _stamp(file: Path | int) -> Stamp:
+    """Size and time of a file, by its path or opened."""
+    status = os.stat(file)  # noqa: PTH116 - of a number too
     return status.st_size, status.st_mtime_ns
 
 
@@ -142,25 +157,28 @@ def _locked(path: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _write(place: Path, path: Path, file: pq.ParquetFile) -> None:
-    """Write the mapped form; it appears complete or not at all."""
+def _write(place: Path, path: Path, file: pq.ParquetFile, stamp: Stamp) -> Mapped | None:
+    """Write the mapped form and open it; it appears complete or not at all."""
     temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as out:
             out.write(MAGIC)
-            footer = json.dumps(_columns(out, path, file), sort_keys=True).encode()
+            footer = json.dumps(_columns(out, path, file) | {"stamp": stamp}, sort_keys=True).encode()
             out.write(footer + _TRAILER.pack(len(footer), zlib.crc32(footer)) + MAGIC)
             out.flush()
             os.fsync(out.fileno())
-        temporary.replace(place)
+        made = _load(temporary, stamp)
+        if _stamp(path) == stamp:
+            temporary.replace(place)
+        return made
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _columns(out: BinaryIO, path: Path, file: pq.ParquetFile) -> dict[str, Any]:
-    """Check and write all columns; returns the footer."""
-    stamp, schema, rows = _stamp(path), file.schema_arrow, file.metadata.num_rows
+    """Check and write all columns; returns the footer, but for the stamp."""
+    schema, rows = file.schema_arrow, file.metadata.num_rows
     header = read_header(path, schema)
     check_header(path, schema, header["role"], header["images"])
     fingerprint, names, written = Fingerprint(header["role"], rows), None, []
@@ -174,7 +192,6 @@ def _columns(out: BinaryIO, path: Path, file: pq.ParquetFile) -> dict[str, Any]:
     written.append(_segment(out, pa.field(FILE_ROW, pa.int64()), pa.array(np.arange(rows))))
     return {
         "header": header,
-        "stamp": stamp,
         "rows": rows,
         "columns": written,
         "fingerprint": fingerprint.finish(names),
@@ -209,7 +226,7 @@ def _load(place: Path, stamp: Stamp) -> Mapped | None:
             for begin, end, checksum in footer["columns"]:
                 if _edges(file.fileno(), begin, end) != checksum:
                     return None
-        content = pa.memory_map(str(place)).read_buffer()
+            content = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         tables = [
             pa.ipc.open_file(pa.BufferReader(content.slice(begin, end - begin))).read_all()
             for begin, end, _ in footer["columns"]

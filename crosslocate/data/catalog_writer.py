@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crosslocate.data.catalog_mapped import WORTH_MAPPING, discard_mapped, make_mapped, parquet_column, taken
+from crosslocate.data.catalog_mapped import WORTH_MAPPING, discard_mapped, make_mapped, opened, parquet_column, taken
 from crosslocate.data.catalog_names import Hashes, first_duplicate, hashes
 from crosslocate.data.schema import METADATA_KEY, SCHEMA, check_header, checked_columns, make_header
 from crosslocate.errors import DataError, UnwritableError
@@ -127,8 +127,8 @@ class CatalogWriter:
             raise _unwritable(self.path, error) from error
         discard_mapped(self.path)  # a clock may be too coarse to tell the new file from the old one
         if self.rows >= WORTH_MAPPING:
-            with pq.ParquetFile(self.path) as file:
-                make_mapped(self.path, file)
+            with opened(self.path) as (file, stamp):
+                make_mapped(self.path, file, stamp)
 
     def _require_distinct(self) -> None:
         def names_of(rows: np.ndarray) -> list[str]:

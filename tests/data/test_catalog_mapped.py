@@ -118,6 +118,49 @@ def test_a_file_that_is_written_anew_has_its_own_mapped_form_whatever_the_clock_
     assert form(path).read_bytes() != stale
 
 
+@pytest.mark.parametrize("when", ["before it is read", "while it is read"])
+def test_a_file_that_is_replaced_while_it_is_opened_does_not_get_the_mapped_form_of_the_old_one(
+    tmp_path, monkeypatch, when
+):
+    path = written(tmp_path)
+    (tmp_path / "new").mkdir()
+    new = written(tmp_path / "new", yaw=np.full(6, 0.25))
+    form(path).unlink()
+    module, name = (catalogs, "make_mapped") if when == "before it is read" else (catalog_mapped, "require_distinct")
+    work = getattr(module, name)
+
+    def replaced_first(*args):
+        if new.exists():
+            new.replace(path)
+        return work(*args)
+
+    monkeypatch.setattr(module, name, replaced_first)
+    old = read_catalog(path)
+    assert is_mapped(old)
+    assert old.yaw.tolist() == columns()["yaw"].tolist(), "the state that was opened"
+    for _ in range(2):
+        assert read_catalog(path).yaw.tolist() == [0.25] * 6
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f".{path.name}.arrow", path.name, "new"]
+
+
+def test_a_mapped_form_that_is_replaced_while_it_is_opened_is_read_as_one_file(tmp_path, monkeypatch):
+    path = written(tmp_path)
+    (tmp_path / "new").mkdir()
+    new = form(written(tmp_path / "new", yaw=np.full(6, 0.25)))
+    footer = catalog_mapped._footer
+
+    def replaced_after(file):
+        found = footer(file)
+        if new.exists():
+            new.replace(form(path))
+        return found
+
+    monkeypatch.setattr(catalog_mapped, "_footer", replaced_after)
+    catalog = read_catalog(path)
+    assert catalog.yaw.tolist() == columns()["yaw"].tolist()
+    assert catalog.fingerprint() == fingerprint_of(catalog.table, "database")
+
+
 def test_a_mapped_form_that_is_cut_off_or_changed_at_its_ends_is_made_anew(tmp_path):
     path = written(tmp_path)
     good, before = form(path).read_bytes(), read_catalog(path).table.to_pylist()
