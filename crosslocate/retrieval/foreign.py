@@ -11,6 +11,7 @@ from crosslocate.data.catalog import catalog_path, read_catalog
 from crosslocate.data.distance import Posed
 from crosslocate.errors import DataError
 from crosslocate.formats.meta import MetaImages, read_meta
+from crosslocate.retrieval.blocks import blocks
 from crosslocate.retrieval.matches import Names
 from crosslocate.retrieval.recall import Ints
 
@@ -32,11 +33,14 @@ class PosedImages:
 def read_descriptors(path: str | Path) -> NDArray[np.floating]:
     """Map a ``.npy`` file of descriptors [n, D] into memory; no pickle is read.
 
+    All are looked at once, in blocks whose pages are given back: a file may be larger than memory.
+
     Args:
-        path: The file; float16, float32 or float64. Searches compute in float32.
+        path: The file; float16, float32 or float64, row by row. Searches round to float32 first.
 
     Raises:
-        DataError: It is missing, no such array, or a descriptor is not finite; names the file and the row.
+        DataError: It is missing, no such array, stored column by column, or a descriptor is not finite; names the file
+            and the row.
     """
     path = Path(path).expanduser()
     try:
@@ -53,9 +57,14 @@ def read_descriptors(path: str | Path) -> NDArray[np.floating]:
             f"{path} holds {descriptors.dtype} of shape {descriptors.shape}; "
             f"expected descriptors [n, D] of {', '.join(DTYPES)}"
         )
+    if not descriptors.flags.c_contiguous:  # every block of rows would be read from all over the file
+        raise DataError(
+            f"{path} is stored column by column (Fortran order), expected row by row; save it again with "
+            "numpy.save(path, numpy.ascontiguousarray(descriptors))"
+        )
     largest = np.finfo(np.float32).max
-    for start in range(0, len(descriptors), _ROWS):
-        good = (np.abs(descriptors[start : start + _ROWS]) <= largest).all(axis=1)
+    for start, part in blocks(descriptors, _ROWS):
+        good = (np.abs(part) <= largest).all(axis=1)
         if not good.all():
             raise DataError(f"{path} row {start + int(np.argmin(good))}: the descriptor is not finite as float32")
     return descriptors

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import call
+from test_search_blocks import resident
 
 from crosslocate import evaluate
 from crosslocate.config.app import conf_dir
@@ -36,7 +37,22 @@ def test_descriptors_are_mapped(tmp_path, dtype):
     found = read_descriptors(saved(tmp_path / "d.npy", values))
     assert isinstance(found, np.memmap)
     np.testing.assert_array_equal(found, values)
-    np.testing.assert_array_equal(read_descriptors(saved(tmp_path / "f.npy", np.asfortranarray(values))), values)
+
+
+def test_checking_descriptors_leaves_none_of_them_resident(tmp_path):
+    saved(tmp_path / "d.npy", np.ones((20_000, 128), np.float32))
+    found = read_descriptors(tmp_path / "d.npy")
+    assert resident(found) == 0
+    assert found.sum() == found.size
+    assert resident(found) >= found.nbytes // 1024, "it is counted"
+
+
+def test_descriptors_that_are_stored_by_columns_are_refused(tmp_path):
+    values = np.random.default_rng(0).random((20, 3))
+    with pytest.raises(DataError, match=r"f\.npy is stored column by column .*ascontiguousarray"):
+        read_descriptors(saved(tmp_path / "f.npy", np.asfortranarray(values)))
+    one = np.asfortranarray(values[:, :1])
+    np.testing.assert_array_equal(read_descriptors(saved(tmp_path / "o.npy", one)), one)
 
 
 class Trap:
