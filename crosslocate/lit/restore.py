@@ -1,6 +1,5 @@
 """From a checkpoint, or the folder of a run, back to its configuration and its network."""
 
-import hashlib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from crosslocate.console import say
 from crosslocate.data.pipeline import InputPipeline
 from crosslocate.errors import CheckpointError, ConfigError
 from crosslocate.lit.checkpoint import LAST, PREVIOUS
+from crosslocate.lit.network_print import network_fingerprint
 from crosslocate.models.network import CrossModalNetwork
 from crosslocate.models.weights import load_strictly
 
@@ -184,7 +184,7 @@ class Retriever:
         network: In evaluation mode, on ``device``.
         pipeline: From raw images to network inputs.
         device: Where it computes.
-        fingerprint: Hash of weights and of everything that shapes network inputs.
+        fingerprint: Hash of weights, architecture, and everything that shapes network inputs.
         precision: What it computes in, see `AUTOCAST`.
         compiled: Whether database views are embedded by the network as ``torch.compile`` makes it; a single query is
             not worth the minutes that this takes.
@@ -240,19 +240,9 @@ def load_retriever(
     datamodule, module = restored_parts(config, content, file)
     network = module.network
     with described_by(file):
-        fingerprint = _fingerprint(network, config)
+        fingerprint = network_fingerprint(network, config)
         wanted = str(config.trainer.precision) if precision is None else precision
     if wanted not in AUTOCAST:
         raise ConfigError("precision", wanted, AUTOCAST)
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     return Retriever(config, network.eval().to(chosen), datamodule.pipeline, chosen, fingerprint, wanted, compiled)
-
-
-def _fingerprint(network: CrossModalNetwork, config: DictConfig) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    inputs = {"modality": config.modality, "size": config.dataset.size, "match_fov": config.dataset.match_fov}
-    digest.update(OmegaConf.to_yaml(OmegaConf.create(inputs), resolve=True, sort_keys=True).encode())
-    return digest.hexdigest()

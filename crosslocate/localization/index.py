@@ -1,8 +1,9 @@
 """A descriptor index: descriptors of a database, kept with what made them, so that a photograph is found in seconds.
 
 An index is a folder with a `DescriptorStore` and ``index.json``, which says which catalog and split it holds. Its
-fingerprint covers weights, preprocessing, precision, the views' names and poses, and the manifest of a rendered data
-set; an index of anything else is refused, never silently used. `crosslocate.localization.building` makes one.
+fingerprint covers weights, architecture, preprocessing, precision, the views' names and poses, a sample of their
+images, and the manifest of a rendered data set; an index of anything else is refused, never silently used.
+`crosslocate.localization.building` makes one.
 """
 
 import hashlib
@@ -18,11 +19,12 @@ from crosslocate.data.catalog import Catalog, catalog_path, read_catalog
 from crosslocate.data.datamodule import CATALOGS
 from crosslocate.errors import StoreError, UnwritableError
 from crosslocate.lit.restore import Retriever
+from crosslocate.localization.image_print import images_fingerprint
 from crosslocate.retrieval.extraction_report import ExtractionReport
 from crosslocate.retrieval.store import DescriptorStore
 from crosslocate.terrain.manifest import MANIFEST
 
-FORMAT = 2
+FORMAT = 3
 HEADER, DESCRIPTORS = "index.json", "descriptors"
 DTYPE = "float32"
 """Of stored descriptors where nobody asks for another."""
@@ -87,11 +89,16 @@ def read_database(root: Path, split: str) -> Catalog:
 
 
 def index_fingerprint(retriever: Retriever, database: Catalog, dtype: str = DTYPE) -> str:
-    """Hash of everything that the descriptors depend on, 32 hexadecimal digits."""
+    """Hash of everything that the descriptors depend on, 32 hexadecimal digits; reads a few images.
+
+    Raises:
+        DataError: Images are missing or cannot be read.
+    """
     manifest = database.root / MANIFEST
     rendered = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
+    images = images_fingerprint(database, retriever.pipeline.compositions["database"].modalities)
     made = [retriever.precision, retriever.compiled, dtype]
-    parts = [FORMAT, retriever.fingerprint, database.fingerprint(), rendered, *made]
+    parts = [FORMAT, retriever.fingerprint, database.fingerprint(), rendered, images, *made]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -63,6 +63,31 @@ def test_an_unchanged_checkpoint_is_restored(good, tmp_path):
     assert load_retriever(path, "cpu").fingerprint == load_retriever(path, "cpu").fingerprint
 
 
+def test_a_fingerprint_covers_what_has_no_weights(good, tmp_path):
+    """Equal tensors, other descriptors: pooling, normalisation, inputs. Equal descriptors: how it was trained."""
+
+    def fingerprint(pooling="Spoc", **sections):
+        def change(content):
+            del content["state_dict"]["network.query.pooling.p"]
+            node = {"_target_": f"crosslocate.models.pooling.{pooling}", "_partial_": True}
+            content[CONFIG_KEY]["pooling"] = node
+            for section, values in sections.items():
+                content[CONFIG_KEY][section].update(values)
+
+        return load_retriever(changed(good, tmp_path, change), "cpu").fingerprint
+
+    plain = fingerprint()
+    others = [
+        fingerprint("Mac"),
+        fingerprint(network={"normalize_before": True}),
+        fingerprint(network={"normalize_after": False}),
+        fingerprint(dataset={"match_fov": 60.0}),
+        fingerprint(dataset={"database": {"_target_": "crosslocate.data.tensors.MetricDepth", "channels": 2}}),
+    ]
+    assert len({plain, *others}) == 1 + len(others)
+    assert plain == fingerprint(network={"channels_last": False, "train_from": None}, backbone={"weights": "elsewhere"})
+
+
 @pytest.mark.parametrize("job", ["evaluate", "index", "localize", "train"])
 def test_no_job_runs_what_a_checkpoint_names(good, tmp_path, job):
     path = changed(good, tmp_path, hostile)

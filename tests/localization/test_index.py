@@ -300,6 +300,11 @@ def test_the_fingerprint_tells_weights_views_and_renderings_apart(
     copy = shutil.copytree(tiny_dataset, tmp_path / "copy")
     plain, moved = read_database(tiny_dataset, "all"), read_database(copy, "all")
     assert index_fingerprint(depth_retriever, plain) == index_fingerprint(depth_retriever, moved)
+    first = copy / "database/depth/p0000_h000.exr"
+    content = first.read_bytes()
+    shutil.copy(copy / "database/depth/p0005_h120.exr", first)  # equal names and poses, another image
+    assert index_fingerprint(depth_retriever, plain) != index_fingerprint(depth_retriever, moved)
+    first.write_bytes(content)
     (copy / "manifest.json").write_text("{}")
     prints = {
         index_fingerprint(depth_retriever, plain),
@@ -322,11 +327,11 @@ def test_missing_images_are_named_before_anything_is_embedded(depth_retriever, t
 def test_no_index_or_a_damaged_one_says_what_to_do(depth_retriever, tmp_path):
     with pytest.raises(StoreError, match=r"no index in .*index\.json is missing"):
         open_index(depth_retriever, tmp_path)
-    (tmp_path / "index.json").write_text('{"format": 2}')
+    (tmp_path / "index.json").write_text('{"format": 3}')
     with pytest.raises(StoreError, match=r"index\.json is damaged.*catalog"):
         open_index(depth_retriever, tmp_path)
     (tmp_path / "index.json").write_text('{"format": 9}')
-    with pytest.raises(StoreError, match=r"format 9; this version reads format 2: remove .* and build"):
+    with pytest.raises(StoreError, match=r"format 9; this version reads format 3: remove .* and build"):
         open_index(depth_retriever, tmp_path)
 
 
