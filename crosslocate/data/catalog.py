@@ -29,11 +29,11 @@ from crosslocate.data.catalog_mapped import (
     parquet_column,
     require_distinct,
 )
-from crosslocate.data.catalog_paths import columns_of, file_of, joined
+from crosslocate.data.catalog_paths import FILE_ROW, columns_of, file_of, joined
 from crosslocate.data.catalog_print import fingerprint_of
 from crosslocate.data.catalog_writer import CatalogWriter, write_catalog
 from crosslocate.data.images import READINGS
-from crosslocate.data.schema import FILE_ROW, check_header, checked_columns, one_chunk, read_header
+from crosslocate.data.schema import check_header, checked_columns, one_chunk, read_header
 from crosslocate.errors import DataError
 
 __all__ = ["DATABASE", "Catalog", "CatalogWriter", "catalog_path", "file_of", "read_catalog", "write_catalog"]
@@ -195,7 +195,7 @@ class Catalog:
             DataError: When the catalog has no such modality, or a row lacks a value that its path is made of.
         """
         template = self.template(modality)
-        columns = list(dict.fromkeys(["name", *columns_of(template)]))
+        columns = list(dict.fromkeys(["name", FILE_ROW, *columns_of(template)]))
         chosen = self.table.select(columns).take(pa.array(np.asarray(rows, np.int64).ravel()))
         return joined(self.root, template, chosen, self.path)
 

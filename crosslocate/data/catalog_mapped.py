@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 
 from crosslocate.console import say
 from crosslocate.data.catalog_names import first_duplicate, hashes
+from crosslocate.data.catalog_paths import FILE_ROW
 from crosslocate.data.catalog_print import NUMBERS, Fingerprint
-from crosslocate.data.schema import FILE_ROW, check_header, checked_columns, read_header
+from crosslocate.data.schema import check_header, checked_columns, read_header
 from crosslocate.errors import DataError
 
 WORTH_MAPPING = 1 << 18

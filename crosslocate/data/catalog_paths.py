@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import DataError
 
+FILE_ROW = "file_row"
+"""Column added on reading: the row in the file, which selections (`split`, `take`) keep for messages."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NAMED = re.compile(r"\{(name|stem)\}")
 _STEM = r"(?s)^(.+)\.[^.]*$"
@@ -85,7 +87,8 @@ def files(path: Path, template: str, table: pa.Table) -> pa.Array:
     """Paths of the rows of a table, as the template says them; strings [n].
 
     Raises:
-        DataError: When a row has no value for a column of the template.
+        DataError: When a row has no value for a column of the template; names its row in the file where the table has
+            `FILE_ROW`.
     """
     pieces = _PLACEHOLDER.split(template)  # fixed text and columns by turns
     if len(pieces) == 1:
@@ -94,7 +97,8 @@ def files(path: Path, template: str, table: pa.Table) -> pa.Array:
     found = pc.binary_join_element_wise(*parts, "")
     if found.null_count:
         row = int(np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{path}: path template '{template}': row {row} ({table['name'][row]}) lacks a value for it")
+        number = table[FILE_ROW][row] if FILE_ROW in table.column_names else row
+        raise DataError(f"{path}: path template '{template}': row {number} ({table['name'][row]}) lacks a value for it")
     return found
 
 

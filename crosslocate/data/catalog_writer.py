@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from crosslocate.data.catalog_mapped import WORTH_MAPPING, discard_mapped, make_mapped, opened, parquet_column, taken
 from crosslocate.data.catalog_names import Hashes, first_duplicate, hashes
+from crosslocate.data.catalog_paths import FILE_ROW
 from crosslocate.data.schema import METADATA_KEY, SCHEMA, check_header, checked_columns, make_header
 from crosslocate.errors import DataError, UnwritableError
 
@@ -43,7 +44,7 @@ class CatalogWriter:
         self._schema: pa.Schema | None = None
         self._waiting: list[pa.Table] = []
         self._hashes: list[Hashes] = []
-        self.rows = 0
+        self.rows = self._written = 0
 
     def __enter__(self) -> "CatalogWriter":
         """Begin."""
@@ -65,7 +66,8 @@ class CatalogWriter:
         """Add rows: arrays or lists by column name, those of `SCHEMA` and any others, the same in every batch.
 
         Raises:
-            DataError: When a column is missing or a value cannot be stored or used; names row and value.
+            DataError: When a column is missing or was not in the batches before, or a value cannot be stored or used;
+                names row and value.
             UnwritableError: When the file cannot be written.
         """
         table = pa.table({name: _array(values) for name, values in columns.items()})
@@ -73,6 +75,11 @@ class CatalogWriter:
             check_header(self.path, table.schema, self._role, self._images)
         elif missing := [name for name in self._schema.names if name not in table.column_names]:
             raise DataError(f"{self.path}: columns missing from row {self.rows} on: {', '.join(missing)}")
+        elif further := [name for name in table.column_names if name not in (*self._schema.names, FILE_ROW)]:
+            raise DataError(
+                f"{self.path}: columns from row {self.rows} on that the rows before do not have: {', '.join(further)}; "
+                f"all batches have the same columns: {', '.join(self._schema.names)}"
+            )
         checked = list(checked_columns(self.path, table.column_names, table.column, self.rows))
         table = pa.table([array for _, array in checked], schema=pa.schema([field for field, _ in checked]))
         if self._schema is None:
@@ -80,7 +87,7 @@ class CatalogWriter:
         self._waiting.append(self._alike(table))
         self._hashes.append(hashes(checked[0][1]))
         self.rows += table.num_rows
-        if sum(len(part) for part in self._waiting) >= ROW_GROUP:
+        if self.rows - self._written >= ROW_GROUP:
             self._flush(ROW_GROUP)
 
     def _alike(self, table: pa.Table) -> pa.Table:
@@ -100,6 +107,7 @@ class CatalogWriter:
             self._write(table.slice(start, ROW_GROUP))
             start += ROW_GROUP
         self._waiting = [table.slice(min(start, len(table)))]
+        self._written += min(start, len(table))
 
     def _write(self, rows: pa.Table) -> None:
         assert self._schema is not None

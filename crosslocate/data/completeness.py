@@ -8,7 +8,7 @@ import numpy as np
 
 from crosslocate.data import storage
 from crosslocate.data.catalog import Catalog
-from crosslocate.data.catalog_paths import columns_of, rows_by_folder
+from crosslocate.data.catalog_paths import FILE_ROW, columns_of, rows_by_folder
 from crosslocate.data.listing import Listing
 from crosslocate.errors import DataError
 
@@ -32,7 +32,7 @@ def missing_images(catalog: Catalog, modalities: Iterable[str]) -> Iterator[tupl
     listings: dict[str, Listing] = {}
     for modality in modalities:
         template = catalog.template(modality)
-        columns = list(dict.fromkeys(["name", *columns_of(template)]))
+        columns = list(dict.fromkeys(["name", FILE_ROW, *columns_of(template)]))
         for start in range(0, len(catalog), TOGETHER):
             part = catalog.table.select(columns).slice(start, TOGETHER)
             for folder, rows, files in rows_by_folder(catalog.path, template, part):

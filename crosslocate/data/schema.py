@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crosslocate.data.catalog_paths import check_template
+from crosslocate.data.catalog_paths import FILE_ROW, check_template
 from crosslocate.errors import DataError
 
 FORMAT = 1
 METADATA_KEY = b"crosslocate"
 ROLES = ("database", "queries")
-FILE_ROW = "file_row"
-"""Column added on reading: the row in the file, which selections (`split`, `take`) keep for messages."""
 
 SCHEMA = pa.schema(
     [

@@ -62,6 +62,8 @@ def test_errors_name_the_row_of_the_file_and_leave_the_old_file(tmp_path):
         "row 7: name 'v3' is taken by row 3": part(
             values | {"name": [f"v{i}" if i != 7 else "v3" for i in range(12)]}, 6, 12
         ),
+        "columns from row 6 on that the rows before do not have: seen, also": part(values, 6, 12)
+        | {"seen": [1] * 6, "also": [2] * 6},
         "columns missing from row 6 on: shard": {k: v for k, v in part(values, 6, 12).items() if k != "shard"},
         "columns differ in type from row 6 on": part(values | {"shard": ["x"] * 12}, 6, 12),
     }
@@ -72,6 +74,23 @@ def test_errors_name_the_row_of_the_file_and_leave_the_old_file(tmp_path):
         write_batches(path, values, None)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_rows_that_wait_to_be_written_are_not_counted_again(tmp_path, monkeypatch):
+    """Which would take time that grows with the square of the number of batches."""
+    lengths = []
+
+    class Counted(list):
+        def __iter__(self):
+            lengths.append(len(self))
+            return super().__iter__()
+
+    with CatalogWriter(tmp_path / "database.parquet", "database", IMAGES) as writer:
+        writer._waiting = Counted()
+        for row in range(20):
+            writer.append(part(columns(20), row, row + 1))
+        assert sum(lengths) == 0
+    assert len(read_catalog(tmp_path / "database.parquet")) == 20
 
 
 def test_a_full_disk_ends_in_one_error(tmp_path, monkeypatch):
@@ -180,3 +199,6 @@ def test_a_column_that_there_is_not_is_named_with_those_that_there_are(tmp_path)
     assert catalog.paths("depth", [0, 2]) == [f"{tmp_path}/1/v0.exr", f"{tmp_path}/2/v2.exr"]
     with pytest.raises(DataError, match=r"row 1 \(v1\) lacks a value"):
         catalog.paths("depth", [0, 1])
+    for read in (lambda part: part.paths("depth", [1, 0]), lambda part: list(missing_images(part, ["depth"]))):
+        with pytest.raises(DataError, match=r"row 1 \(v1\) lacks a value"):
+            read(catalog.take([2, 1]).take([1, 0]))
