@@ -50,7 +50,9 @@ def small(command: str, tiny: Path) -> list[str]:
     elif name == "train" and not any(a.startswith(("--", "resume=")) for a in own):
         kept = [a for a in TINY if not (a.startswith("experiment=") and any(o.startswith("experiment=") for o in own))]
         large = any(a.startswith("backbone=") for a in own)
-        kept = [a for a in kept if not (large and a.startswith("backbone."))] + ["backbone.weights=none"] * large
+        if large:  # whose checkpoints, one before every refresh, take most of the time
+            kept = [a for a in kept if not a.startswith(("backbone.", "mining.queries_per_round="))]
+            kept += ["backbone.weights=none", "mining.queries_per_round=null"]
         if "dataset=custom" in own:
             kept = [a for a in kept if a != "dataset=custom"]
         else:

@@ -31,17 +31,25 @@ def two_processes(stress, tmp_path_factory):
     return trial, stress.undisturbed(trial)[0]
 
 
-def test_one_of_two_processes_is_asked_to_stop_and_both_do(stress, two_processes):
+@pytest.mark.parametrize(
+    "aims",
+    [
+        ["validation:5:SIGUSR2:1"],
+        pytest.param(["validation:5:SIGUSR2:1", "extraction:3:SIGTERM:1"], marks=pytest.mark.slow),
+    ],
+    ids=["once", "twice"],
+)
+def test_one_of_two_processes_is_asked_to_stop_and_both_do(stress, two_processes, aims):
     trial, reference = two_processes
-    run = trial.folder / "run"
-    for restarts, aim in enumerate(["validation:5:SIGUSR2:1", "extraction:3:SIGTERM:1"]):
+    run = trial.folder / f"run_{len(aims)}"
+    for restarts, aim in enumerate(aims):
         signum = signal.Signals[aim.split(":")[2]]
-        assert stress.ended(trial.start(run, restarts, aim)) == 128 + signum, (trial.folder / "run.log").read_text()
+        assert stress.ended(trial.start(run, restarts, aim)) == 128 + signum, run.with_suffix(".log").read_text()
         assert stress.faults_after_kill(run, "validation", signum.name, 128 + signum) == []
         record = json.loads((run / "run.json").read_text())
         assert record["status"] == "stopped"
         assert record["reason"] == {"SIGUSR2": "preempted", "SIGTERM": "terminated"}[signum.name]
-    assert stress.ended(trial.start(run, 2)) == 0
+    assert stress.ended(trial.start(run, len(aims))) == 0
     assert stress.differences(run, reference) == []
 
 
