@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from crosslocate.data.catalog import Catalog
 from crosslocate.errors import ConfigError
+from crosslocate.first_process import FirstProcess
 from crosslocate.lit.sharing import shared_answers
 from crosslocate.retrieval.chance import Chance
 from crosslocate.retrieval.evaluation import Evaluator, Surroundings
@@ -111,7 +112,8 @@ class RecallCallback(pl.Callback):
         self.listeners: list[Listener] = []
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Tell the data which splits a validation is about."""
+        """Tell the data which splits a validation is about; make what processes wait for the first one by."""
+        self._first = FirstProcess(trainer.global_rank, trainer.world_size)
         trainer.datamodule.val_splits = self.splits  # type: ignore[attr-defined]
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -229,18 +231,21 @@ class RecallCallback(pl.Callback):
 
     def _search(self, trainer: pl.Trainer, split: str, stores: Mapping[str, DescriptorStore]) -> Search:
         """The database of a split, ready to be searched; the first process makes what the others open."""
-        search: Search | None = None
-        for first in (True, False):
-            if trainer.is_global_zero == first:
-                search = self.evaluator.searcher.over(
-                    stores["database"].descriptors,
-                    self._path(split, INDEX),
-                    stores["database"].digest(),
-                    stores["queries"].descriptors,
+        made: list[Search] = []
+
+        def open_or_make() -> None:
+            database, path = stores["database"], self._path(split, INDEX)
+            made.append(
+                self.evaluator.searcher.over(
+                    database.descriptors, path, database.digest(), stores["queries"].descriptors
                 )
-            trainer.strategy.barrier("index made" if first else "index opened")
-        assert search is not None
-        return search
+            )
+
+        self._first.does(open_or_make)
+        if not made:
+            open_or_make()
+        trainer.strategy.barrier("index opened")
+        return made[0]
 
     def _listen(
         self,

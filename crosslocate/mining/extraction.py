@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from crosslocate.data.dataset import ViewDataset, whole_batch
 from crosslocate.data.reader import ImageReader
+from crosslocate.first_process import FirstProcess
 from crosslocate.mining.descriptors import RowDescriptors, Rows
 from crosslocate.mining.workers import end_workers
 from crosslocate.retrieval.extract import extract
@@ -81,6 +82,7 @@ class RoundExtractor:
         between_batches: Callable[[], None],
     ) -> None:
         self._between_batches = between_batches
+        self._first = FirstProcess(trainer.global_rank, trainer.world_size)
         self._trainer, self._module, self._pipeline = trainer, module, datamodule.pipeline
         self._folder = Path(trainer.default_root_dir) / "mining"
         self._data = split = datamodule.train
@@ -133,9 +135,9 @@ class RoundExtractor:
         """Rows of the database, and numbers of a descriptor."""
         return len(self._data.database), int(self._module.network.descriptor_size)  # type: ignore[union-attr, arg-type]
 
-    def wait(self, name: str) -> None:
-        """Wait for all processes."""
-        self._trainer.strategy.barrier(name)
+    def by_first(self, work: Callable[[], object]) -> None:
+        """Have the first process do something, and wait for it; all processes fail if it does."""
+        self._first.does(work)
 
     def told(self, value: T) -> T:
         """The value of the first process, on every process."""
@@ -189,10 +191,8 @@ class RoundExtractor:
     def _store(self, name: str, rows: int) -> DescriptorStore:
         """A new store, made by the first rank and opened by the others."""
         path = self._folder / name
-        if self._trainer.is_global_zero:
-            store = DescriptorStore.create(path, rows, self.sizes[1])
-        self._trainer.strategy.barrier(f"mining-store-{name}")
-        return store if self._trainer.is_global_zero else DescriptorStore.open(path, writable=True)
+        self.by_first(lambda: DescriptorStore.create(path, rows, self.sizes[1]))
+        return DescriptorStore.open(path, writable=True)
 
     def _encode(self, role: str, images: Any) -> torch.Tensor:
         inputs = self._pipeline.inputs(role, images)

@@ -50,7 +50,8 @@ class IndexedCandidates:
             raise ConfigError("mining.candidates.renewed_every", renewed_every, "an integer of at least 1")
         self.searcher, self.neighbours, self.searched = searcher, neighbours, searched
         self.renewed_every = renewed_every
-        self._search: tuple[int, Search | None] | None = None
+        self._since: int | None = None
+        self._search: Search | None = None  # on the first process, which alone searches
 
     def require(self, miner: Miner) -> None:
         """See Candidates."""
@@ -65,35 +66,34 @@ class IndexedCandidates:
     ) -> Rows:
         """See Candidates."""
         assert queries is not None
-        drawn, search = miner.candidates(task), self._index(moment, extractor)
-        found = np.empty(0, np.int64)
-        if search is not None:
-            found = self._found(task, queries, search)
-        return unique_rows(drawn, extractor.told(found))
+        self._renew(moment, extractor)
+        found: list[Rows] = []
+        extractor.by_first(lambda: found.append(self._found(task, queries, moment, extractor)))
+        return unique_rows(miner.candidates(task), extractor.told(found)[0])
 
     def close(self) -> None:
         """See Candidates."""
-        self._search = None
+        self._since, self._search = None, None
 
-    def _index(self, moment: Moment, extractor: Extractor) -> Search | None:
-        """The index of the round on its first process; it alone searches. None on the others."""
+    def _renew(self, moment: Moment, extractor: Extractor) -> None:
+        """Have the descriptors that the round's index is made of."""
         since = moment.rounds - moment.rounds % self.renewed_every
-        if self._search is None or self._search[0] != since:
-            self._search = None
-            name = f"{PREFIX}{since:08d}"
-            kept = since != moment.rounds and extractor.told(extractor.is_first and self._is_whole(extractor, name))
-            if not kept:
-                if since != moment.rounds:
-                    log.warning("The index of round %d is missing; it is made anew with other weights", since)
-                extractor.database(np.arange(extractor.sizes[0], dtype=np.int64), name)
-            self._search = since, self._opened(extractor, name) if extractor.is_first else None
-        if extractor.is_first:
-            self._remove_before(moment, extractor)
-        return self._search[1]
+        if self._since == since:
+            return
+        self._search, name = None, _name(since)
+        kept = since != moment.rounds and extractor.told(extractor.is_first and self._is_whole(extractor, name))
+        if not kept:
+            if since != moment.rounds:
+                log.warning("The index of round %d is missing; it is made anew with other weights", since)
+            extractor.database(np.arange(extractor.sizes[0], dtype=np.int64), name)
+        self._since = since
 
-    def _opened(self, extractor: Extractor, name: str) -> Search:
-        store = DescriptorStore.open(extractor.folder / name)
-        search = self.searcher.over(store.descriptors, extractor.folder / name / "search", store.digest())
+    def _opened(self, extractor: Extractor) -> Search:
+        """The index of the round, made if need be."""
+        assert self._since is not None
+        folder = extractor.folder / _name(self._since)
+        store = DescriptorStore.open(folder)
+        search = self.searcher.over(store.descriptors, folder / "search", store.digest())
         if search.report is not None:
             say(f"Mining: {search.report}")
         return search
@@ -110,16 +110,20 @@ class IndexedCandidates:
     def _remove_before(self, moment: Moment, extractor: Extractor) -> None:
         """Remove what no kept checkpoint needs: the one before the last is at most one round older than this one."""
         before = max(0, moment.rounds - 1)
-        needed = f"{PREFIX}{before - before % self.renewed_every:08d}"
+        needed = _name(before - before % self.renewed_every)
         for folder in extractor.folder.glob(f"{PREFIX}*"):
             if folder.name < needed:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _found(self, task: MiningTask, queries: RowDescriptors, search: Search) -> Rows:
+    def _found(self, task: MiningTask, queries: RowDescriptors, moment: Moment, extractor: Extractor) -> Rows:
+        """What the queries contribute, ascending; for the first process."""
+        if self._search is None:
+            self._search = self._opened(extractor)
+        self._remove_before(moment, extractor)
         parts = []
         for start in range(0, len(task.queries), QUERIES_AT_ONCE):
             rows = task.queries[start : start + QUERIES_AT_ONCE]
-            nearest = search.nearest(queries.of(rows), self.searched).rows
+            nearest = self._search.nearest(queries.of(rows), self.searched).rows
             parts.append(self._usable(task, rows, nearest))
         return unique_rows(np.empty(0, np.int64), *parts)
 
@@ -130,3 +134,8 @@ class IndexedCandidates:
         owners, columns = np.nonzero(near)
         allowed[owners, columns] = task.rule(queries[owners], nearest[owners, columns])
         return nearest[allowed & (np.cumsum(allowed, axis=1) <= self.neighbours)]
+
+
+def _name(since: int) -> str:
+    """What the index of a round is called; names are in the order of rounds."""
+    return f"{PREFIX}{since:08d}"

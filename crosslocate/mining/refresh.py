@@ -1,5 +1,6 @@
 """How much of the training set is embedded again when a round begins."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -43,8 +44,8 @@ class Extractor(Protocol):
     def database(self, rows: Rows, name: str = "database") -> RowDescriptors:
         """Descriptors of database rows (ascending, unique), which the next call of this name replaces."""
 
-    def wait(self, name: str) -> None:
-        """Wait for all processes."""
+    def by_first(self, work: Callable[[], object]) -> None:
+        """Have the first process do something, and wait for it; all processes fail if it does."""
 
     def told(self, value: T) -> T:
         """The value of the first process, on every process."""

@@ -48,9 +48,7 @@ class MemoryRefresh:
         memory = self._opened(moment, extractor)
         rows = unique_rows(positives, self._to_renew(moment, np.unique(positives), candidates, memory))
         fresh = extractor.database(rows)
-        if extractor.is_first:
-            memory.put(moment.rounds, rows, fresh.values)
-        extractor.wait("mining-memory")
+        extractor.by_first(lambda: memory.put(moment.rounds, rows, fresh.values))
         give_back(memory.values)  # what the round before looked at
         return RowDescriptors(self._everything, memory.values, memory.known)
 
@@ -77,12 +75,16 @@ class MemoryRefresh:
         """The memory as it was before this round."""
         if self._memory is None:
             folder, sizes = extractor.folder / "memory", extractor.sizes
-            if extractor.is_first and not (moment.rounds and _recovered(folder, moment.rounds, sizes)):
-                DescriptorMemory.create(folder, *sizes)
-            extractor.wait("mining-memory-open")
+            extractor.by_first(lambda: _prepare(folder, moment.rounds, sizes))
             self._memory = DescriptorMemory(folder)
             self._everything = np.arange(sizes[0], dtype=np.int64)
         return self._memory
+
+
+def _prepare(folder: Path, rounds: int, sizes: tuple[int, int]) -> None:
+    """Make the memory what it was before a round, or else an empty one."""
+    if not (rounds and _recovered(folder, rounds, sizes)):
+        DescriptorMemory.create(folder, *sizes)
 
 
 def _recovered(folder: Path, rounds: int, sizes: tuple[int, int]) -> bool:

@@ -1,7 +1,6 @@
 """The descriptor memory: what it holds, and that a run killed at any moment finds it as its checkpoint left it."""
 
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -149,8 +148,9 @@ class Extractor:
         self.extracted.append(len(rows))
         return RowDescriptors(rows, descriptors(rows, self.index))
 
-    def wait(self, name):
-        pass
+    def by_first(self, work):
+        if self.is_first:
+            work()
 
 
 def play(folder, first, last):
@@ -224,7 +224,6 @@ def test_a_new_run_in_the_same_folder_begins_with_an_empty_memory(tmp_path):
 def test_only_the_first_process_writes(tmp_path):
     refresh, extractor = MemoryRefresh(6), Extractor(tmp_path)
     DescriptorMemory.create(tmp_path / "memory", ROWS, SIZE)
-    other = SimpleNamespace(**vars(extractor), database=extractor.database, wait=extractor.wait, sizes=extractor.sizes)
-    other.is_first = False
-    found = refresh.database(Moment(0, (0,)), np.arange(3), np.arange(10), other)
+    extractor.is_first = False
+    found = refresh.database(Moment(0, (0,)), np.arange(3), np.arange(10), extractor)
     assert not found.known.any()
