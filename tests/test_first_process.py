@@ -17,7 +17,7 @@ def fail():
 
 
 def take_part(rank, folder):
-    """What a process found: whether the work was done when it went on, how long it would have waited, and what it had of a failure."""
+    """What a process found: whether the work was done when it went on, its patience, and what it had of a failure."""
     distributed.init_process_group("gloo", f"file://{folder}/meeting", timedelta(seconds=60), world_size=2, rank=rank)
     first, file = FirstProcess(rank, 2), folder / "done"
     first.does(lambda: (time.sleep(0.5), file.touch()))
