@@ -5,6 +5,7 @@ continues one keeps it; a batch that lacks a row is embedded whole. Kills and th
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from crosslocate.data.catalog import Catalog
 from crosslocate.data.completeness import require_images
 from crosslocate.data.dataset import ViewDataset, whole_batch
 from crosslocate.data.reader import ImageReader
+from crosslocate.errors import StoreError
 from crosslocate.lit.restore import Retriever
 from crosslocate.lit.signals import Listener, deferring
 from crosslocate.localization.index import (
@@ -26,6 +28,7 @@ from crosslocate.localization.index import (
     DescriptorIndex,
     ViewFormat,
     index_fingerprint,
+    read_header,
     write_header,
 )
 from crosslocate.retrieval.extract import extract
@@ -127,6 +130,8 @@ def fill_index(
         require_images(promised)
     index = DescriptorIndex(folder, database, _store(retriever, database, path, way))
     store, size = index.store, index.store.header.batch
+    if way.visible:
+        _say_moved(folder, database)
     write_header(index, retriever, split, checkpoint)
     opened()
     if way.verify:
@@ -143,11 +148,34 @@ def _store(retriever: Retriever, database: Catalog, path: Path, way: Extraction)
     """The store in ``path``, laid out when there is none."""
     fingerprint = index_fingerprint(retriever, database, way.dtype)
     if path.exists():
-        return DescriptorStore.open(path, fingerprint, writable=True)
+        store = DescriptorStore.open(path, writable=True)
+        if store.header.fingerprint != fingerprint:
+            raise StoreError(
+                f"{path.parent} holds another index{_origin(path.parent)}: of other weights, another architecture, "
+                "other views or images, in another precision or dtype, or of another version; remove that folder, or "
+                "choose another one with output="
+            )
+        return store
     size = retriever.network.descriptor_size
     return DescriptorStore.create(
         path, len(database), size, way.dtype, fingerprint, batch=way.batch_size, exist_ok=True
     )  # fmt: skip
+
+
+def _origin(folder: Path) -> str:
+    """What an index says it was made from, as an addition to a sentence; nothing where that cannot be read."""
+    with suppress(StoreError):
+        header = read_header(folder)
+        return f" (of {header['catalog']}, split {header['split']}, checkpoint {header.get('checkpoint')})"
+    return ""
+
+
+def _say_moved(folder: Path, database: Catalog) -> None:
+    """Say so where an index was begun from a catalog in another place, which has the same views and images."""
+    with suppress(StoreError):
+        before, now = read_header(folder)["catalog"], str(database.path.resolve())
+        if before != now:
+            say(f"{folder} was made from {before}; the views and images of {now} are the same, so it serves both")
 
 
 def _embed(

@@ -101,8 +101,9 @@ class DescriptorStore:
         header = read_layout(path)
         if expect_fingerprint is not None and header.fingerprint != expect_fingerprint:
             raise StoreError(
-                f"{path} was made with fingerprint {header.fingerprint!r}, not {expect_fingerprint!r}: other images, "
-                "another catalog, other weights or another precision; extract the descriptors again"
+                f"{path} was made with fingerprint {header.fingerprint!r}, not {expect_fingerprint!r}: other views or "
+                "images, other weights, another precision, or another version; use what it was made with, remove it "
+                "and extract the descriptors again, or choose another folder"
             )
         store = cls(path, header, writable=writable)
         if verify:

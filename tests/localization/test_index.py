@@ -290,8 +290,21 @@ def test_other_weights_or_other_views_are_refused(depth_retriever, photo_retriev
     build(depth_retriever, read_database(tiny_dataset, "val"), tmp_path / "index", "val")
     with pytest.raises(StoreError, match=r"was made with fingerprint .* other weights"):
         open_index(photo_retriever, tmp_path / "index")
-    with pytest.raises(StoreError, match=r"was made with fingerprint"):
+    both = r"index holds another index \(of .*database\.parquet, split val, .*remove that folder, or .* with output="
+    with pytest.raises(StoreError, match=both):
         build(depth_retriever, read_database(tiny_dataset, "test"), tmp_path / "index", "test")
+
+
+def test_a_copy_of_a_data_set_has_the_same_index_and_that_is_said(depth_retriever, tiny_dataset, tmp_path, capsys):
+    copy = shutil.copytree(tiny_dataset, tmp_path / "copy")
+    build(depth_retriever, read_database(tiny_dataset, "val"), tmp_path / "index", "val")
+    assert "serves both" not in capsys.readouterr().err
+    build(depth_retriever, read_database(copy, "val"), tmp_path / "index", "val")
+    assert f"the views and images of {copy.resolve()}/database.parquet are the same" in capsys.readouterr().err
+    assert open_index(depth_retriever, tmp_path / "index").database.root == copy.resolve()
+    shutil.copy(copy / "database/depth/p0005_h120.exr", copy / "database/depth/p0004_h000.exr")
+    with pytest.raises(StoreError, match=r"was made with fingerprint .* other views or images"):
+        open_index(depth_retriever, tmp_path / "index")
 
 
 def test_the_fingerprint_tells_weights_views_and_renderings_apart(
