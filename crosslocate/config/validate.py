@@ -172,6 +172,9 @@ def _check_mining(cfg: Any) -> None:
     if mining.sampled_negatives < mining.negatives:
         allowed = f"at least mining.negatives={mining.negatives}"
         raise ConfigError("mining.sampled_negatives", mining.sampled_negatives, allowed)
+    if mining.refresh.get("_target_", "").endswith(".MemoryRefresh") and cfg.trainer.num_nodes > 1:
+        hint = "All processes map the file that the first one writes, which only those of one machine see the same of"
+        raise ConfigError("trainer.num_nodes", cfg.trainer.num_nodes, "1 with mining/refresh=memory", hint)
 
 
 def _check_trainer(cfg: Any) -> None:

@@ -35,6 +35,7 @@ REFUSED = [
     ("mining.negatives=-1", "mining.negatives", "-1", "at least 0"),
     ("mining.local_negatives=11", "mining.local_negatives", "11", "mining.negatives=10"),
     ("mining.sampled_negatives=9", "mining.sampled_negatives", "9", "mining.negatives=10"),
+    ("mining/refresh=memory trainer=ddp trainer.num_nodes=2", "trainer.num_nodes", "2", "1 with mining/refresh=memory"),
     ("evaluation.threshold=open", "evaluation.threshold", "'open'", "inclusive, strict"),
     ("evaluation.success_distance=-1", "evaluation.success_distance", "-1", "at least 0"),
     ("trainer.accelerator=tpu", "trainer.accelerator", "'tpu'", "auto, cpu, gpu"),
