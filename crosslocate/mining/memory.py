@@ -106,6 +106,9 @@ class DescriptorMemory:
         Returns:
             Whether that could be done: it had come that far, and the rounds since then are all in the undo log.
             Otherwise nothing is changed.
+
+        Raises:
+            StoreError: A file of the undo log is damaged; the memory is then of no use.
         """
         latest = max([int(self.rounds.max(initial=NEVER)), *self._undo.rounds])
         later = list(range(index, latest + 1))

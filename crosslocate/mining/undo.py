@@ -1,17 +1,22 @@
 """What rows of an array held before they were overwritten, in a file for every round that did so."""
 
 import os
+import struct
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslocate.errors import UnwritableError
+from crosslocate.errors import StoreError, UnwritableError
 from crosslocate.mining.descriptors import Rows
 
 SUFFIX, DRAFT = ".npz", ".part"
+DAMAGE = (OSError, EOFError, KeyError, ValueError, RuntimeError, BadZipFile, zlib.error, struct.error)
+"""What reading a damaged archive may raise."""
 
 
 class UndoLog:
@@ -30,7 +35,7 @@ class UndoLog:
     @property
     def rounds(self) -> list[int]:
         """Rounds that there is a file of, ascending."""
-        return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
+        return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}") if path.stem.isdecimal())
 
     def write(self, index: int, rows: Rows, *before: NDArray[Any]) -> None:
         """Keep what ``rows`` held before round ``index``.
@@ -52,9 +57,17 @@ class UndoLog:
             raise UnwritableError(f"{path} cannot be written ({error.strerror or error}); make room") from error
 
     def read(self, index: int) -> tuple[NDArray[Any], ...]:
-        """What was given to `write`: the rows, and what they held."""
-        with np.load(self._path(index)) as content:
-            return tuple(content[f"arr_{k}"] for k in range(len(content.files)))
+        """What was given to `write`: the rows, and what they held.
+
+        Raises:
+            StoreError: The file is missing or damaged.
+        """
+        path = self._path(index)
+        try:
+            with np.load(path) as content:
+                return tuple(content[f"arr_{k}"] for k in range(len(content.files)))
+        except DAMAGE as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
 
     def forget(self, *rounds: int) -> None:
         """Remove the files of some rounds; those that there are none of are passed over."""

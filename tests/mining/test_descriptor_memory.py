@@ -205,6 +205,35 @@ def test_a_run_that_is_resumed_looks_at_what_an_undisturbed_one_does(tmp_path, s
     assert all(same(a, b) for a, b in zip(seen, whole[5 - behind :], strict=True))
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_damaged_undo_files_are_found_or_read_as_they_were(tmp_path_factory, data):
+    log = UndoLog(tmp_path_factory.mktemp("undo"))
+    rows, values = np.arange(3), np.ones((3, 2), np.float16)
+    log.write(4, rows, values)
+    (path,) = log._folder.iterdir()
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del content[place:]
+    path.write_bytes(content)
+    try:
+        found = log.read(4)
+    except StoreError:
+        return
+    assert same(found, (rows, values))
+
+
+def test_a_run_with_a_damaged_undo_file_begins_with_an_empty_memory(tmp_path, caplog):
+    play(tmp_path, 0, 5)
+    (tmp_path / "memory" / "undo" / "00000004.npz").write_bytes(b"")
+    seen, _ = play(tmp_path, 4, 5)
+    assert len(seen[0][0]) <= 9
+    assert "00000004.npz cannot be read" in caplog.text
+
+
 def test_a_run_without_its_memory_says_so_and_begins_with_an_empty_one(tmp_path, caplog):
     play(tmp_path, 0, 5)
     shutil.rmtree(tmp_path / "memory" / "undo")
