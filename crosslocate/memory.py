@@ -62,6 +62,7 @@ PHASES = (
             "retrieval/upload.py",
             "retrieval/faiss_search.py",
             "retrieval/approximate.py",
+            "retrieval/approximate_search.py",
             "retrieval/faiss_index.py",
         ),
         (),

@@ -1,4 +1,4 @@
-"""Approximate search: an index of faiss proposes rows, their descriptors decide among them."""
+"""Approximate search by an index of faiss: made once, kept, opened again, and measured."""
 
 import hashlib
 import io
@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,19 +16,17 @@ from numpy.typing import NDArray
 from crosslocate.console import say
 from crosslocate.errors import ConfigError, StoreError
 from crosslocate.retrieval import faiss_index
+from crosslocate.retrieval.approximate_search import ApproximateSearch
 from crosslocate.retrieval.blocks import take
-from crosslocate.retrieval.distances import squared_distances
 from crosslocate.retrieval.index_files import IndexFiles
-from crosslocate.retrieval.index_report import measure, peak_memory
-from crosslocate.retrieval.search import ExactSearcher, Neighbours, Search, smallest, usable_k
+from crosslocate.retrieval.index_report import Sample, measure, peak_memory
+from crosslocate.retrieval.search import ExactSearcher, Neighbours, Search
 from crosslocate.retrieval.search_report import SearchReport
 
 log = logging.getLogger(__name__)
 
 FEWEST_ROWS = 1000
 """Databases below this are searched exactly: an index would take longer to train than all that it saves."""
-FEWEST_SELECTED = 50_000
-"""Selections below this are searched exactly."""
 ROWS_PER_LIST = 40
 """Training rows for every list of an inverted file, at least."""
 LARGEST_REDUCED, NUMBERS_PER_CODE = 128, 2
@@ -81,21 +80,22 @@ class ApproximateSearcher:
         """Open the index of a database, or make it; see :class:`crosslocate.retrieval.search.Searcher`.
 
         An index that is kept is used only for the same ``identity``, factory, seed and version of faiss; without an
-        identity it is always made anew. A training that was interrupted after its clustering goes on from there.
+        identity it is always made anew. A training that was interrupted after its clustering goes on from there. Where
+        the folder cannot be written, a new index lives in memory, with a warning.
 
         Raises:
             ConfigError: faiss has no such index, or it cannot be made of descriptors like these.
-            StoreError: It cannot be written.
+            StoreError: The disk is full.
         """
         if len(database) < FEWEST_ROWS or database.shape[1] < 2 * NUMBERS_PER_CODE:
             log.info("a database of %d x %d is searched exactly, without an index", *database.shape)
             return ExactSearcher().over(database)
         factory = _complete(self.factory, len(database), database.shape[1], self.training_rows)
+        faiss_index.check(factory, self.construction, self.parameters, database.shape[1])  # what is wrong is said first
         with faiss_index.threads(self.threads):
             if folder is None:
                 return self._make(database, factory, None, queries)
-            files = self._files(Path(folder), factory, database, identity)
-            return self._open(database, files, queries) or self._make(database, factory, files, queries)
+            return self._kept(database, factory, self._files(Path(folder), factory, database, identity), queries)
 
     def search(self, queries: Floats, database: Floats, k: int) -> Neighbours:
         """The k nearest database rows of every query, by an index that is made for it and not kept."""
@@ -113,69 +113,86 @@ class ApproximateSearcher:
         of = {"identity": identity, "rows": len(database), "size": database.shape[1], "dtype": str(database.dtype)}
         return IndexFiles(folder, name, made_by | of)
 
-    def _open(self, database: Floats, files: IndexFiles, queries: Floats | None) -> "ApproximateSearch | None":
-        """The index that is kept; None where there is none that can be used."""
+    def _kept(self, database: Floats, factory: str, files: IndexFiles, queries: Floats | None) -> ApproximateSearch:
+        """The index that is kept; else it is made, and kept where that is possible."""
+        kept = self._found(files)
+        if kept is not None:
+            return self._opened(database, files, *kept, queries)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(files.making())
+            except StoreError as error:
+                log.warning("%s; the index is made in memory, for this process alone", error)
+                return self._make(database, factory, None, queries)
+            kept = self._found(files, tell=True)
+            if kept is not None:  # another process was making it
+                return self._opened(database, files, *kept, queries)
+            return self._make(database, factory, files, queries)
+
+    def _found(self, files: IndexFiles, *, tell: bool = False) -> tuple[Any, dict[str, Any]] | None:
+        """An index that is kept, and its description; None where there is none that can be used, and a word why."""
         if not files.origin["identity"]:
             return None
         try:
             found = files.describe()
-            index = faiss_index.read(files.index)
-            if (index.ntotal, index.d) != database.shape:
-                raise ValueError(f"it holds {index.ntotal} x {index.d} numbers, not {database.shape}")
-            report = SearchReport.from_record(found["report"])
+            float(found["build_seconds"]), int(found["peak_bytes"])
+            index, shape = faiss_index.read(files.index), (files.origin["rows"], files.origin["size"])
+            if (index.ntotal, index.d) != shape:
+                raise ValueError(f"it holds {index.ntotal} x {index.d} numbers, not {shape}")
         except (ValueError, KeyError, TypeError) as error:
-            if files.index.exists():
+            if tell and files.index.exists():
                 log.warning("the search index %s is made again: %s", files.index, error)
             return None
-        faiss_index.set_parameters(index, self.parameters, "search.parameters")
-        search = ApproximateSearch(database, index, self.rerank, self.threads, report)
-        if found.get("searched_by") != self._searched_by:
-            self._measure_again(search, report, database, files, queries)
+        return index, found
+
+    def _opened(
+        self, database: Floats, files: IndexFiles, index: Any, found: dict[str, Any], queries: Floats | None
+    ) -> ApproximateSearch:
+        """A search by an index that is kept, with a report on what it is asked to do now."""
+        search = self._search_by(index, database)
+        sample = Sample.draw(database, queries, self.sample, self.seed)
+        measured_by = {"parameters": self.parameters, "rerank": self.rerank, "sample": self.sample}
+        measured_by |= {"queries": sample.digest} if sample.digest else {}  # a report by real queries serves without
+        search.report = _report_by(measured_by, found)
+        if search.report is None:
+            costs = found["build_seconds"], found["peak_bytes"]
+            search.report = measure(search, database, sample, files.index.stat().st_size, *costs)
+            say(str(search.report))
+            try:
+                files.amend(report=search.report.record, measured_by=measured_by)
+            except StoreError as error:
+                log.warning("%s", error)
+        self._compare(search.report)
         return search
-
-    def _measure_again(
-        self,
-        search: "ApproximateSearch",
-        old: SearchReport,
-        database: Floats,
-        files: IndexFiles,
-        queries: Floats | None,
-    ) -> None:
-        """Report on an index that is there, and is now searched in another way."""
-        costs = old.index_bytes, old.build_seconds, old.peak_bytes
-        search.report = measure(search, database, queries, self.sample, self.seed, *costs)
-        self._tell(search.report)
-        try:
-            files.amend(report=search.report.record, searched_by=self._searched_by)
-        except StoreError as error:
-            log.warning("%s", error)
-
-    @property
-    def _searched_by(self) -> dict[str, Any]:
-        return {"parameters": self.parameters, "rerank": self.rerank}
 
     def _make(
         self, database: Floats, factory: str, files: IndexFiles | None, queries: Floats | None
-    ) -> "ApproximateSearch":
+    ) -> ApproximateSearch:
         begin = time.perf_counter()
         index = self._trained(database, factory, files)
         faiss_index.fill(index, database)
-        faiss_index.set_parameters(index, self.parameters, "search.parameters")
+        seconds, peak = time.perf_counter() - begin, peak_memory()
+        if files is not None:
+            files.keep(lambda file: faiss_index.write(index, file), build_seconds=seconds, peak_bytes=peak)
+            found = files.describe()
+            del index  # from here on it is mapped: what was built in memory is let go
+            return self._opened(database, files, faiss_index.read(files.index), found, queries)
         counted = _Counter()
         faiss_index.write(index, counted)
-        seconds, peak = time.perf_counter() - begin, peak_memory()
-        search = ApproximateSearch(database, index, self.rerank, self.threads, None)
-        search.report = measure(search, database, queries, self.sample, self.seed, counted.size, seconds, peak)
-        self._tell(search.report)
-        if files is not None:
-            record = search.report.record
-            files.keep(lambda file: faiss_index.write(index, file), report=record, searched_by=self._searched_by)
-            search.index = faiss_index.read(files.index)  # mapped: what was built in memory is let go
-            faiss_index.set_parameters(search.index, self.parameters, "search.parameters")
+        search = self._search_by(index, database)
+        sample = Sample.draw(database, queries, self.sample, self.seed)
+        search.report = measure(search, database, sample, counted.size, seconds, peak)
+        say(str(search.report))
+        self._compare(search.report)
         return search
 
-    def _tell(self, report: SearchReport) -> None:
-        say(str(report))
+    def _search_by(self, index: Any, database: Floats) -> ApproximateSearch:
+        """What is written has the parameters of faiss, so that those of who made it do not stay."""
+        faiss_index.set_parameters(index, self.parameters, "search.parameters")
+        return ApproximateSearch(database, index, self.rerank, self.threads, None)
+
+    def _compare(self, report: SearchReport) -> None:
+        """Warn of what is found too little of."""
         largest = max(report.found)
         if report.found[largest] < self.floor:
             log.warning(
@@ -192,7 +209,6 @@ class ApproximateSearcher:
             except ValueError:
                 pass
         index = faiss_index.empty_index(factory, self.construction, database.shape[1], self.seed)
-        faiss_index.set_parameters(index, self.parameters, "search.parameters")  # what is wrong is said before the work
         if not index.is_trained:
             rng, count = np.random.default_rng([self.seed, len(database)]), min(self.training_rows, len(database))
             rows = np.sort(rng.choice(len(database), count, replace=False))
@@ -201,70 +217,6 @@ class ApproximateSearcher:
             if files is not None:
                 files.keep_trained(lambda file: faiss_index.write(index, file))
         return index
-
-
-class ApproximateSearch:
-    """An index over one database, ready to be searched.
-
-    Args:
-        database: Descriptors [n, D], from which candidates are ranked.
-        index: Of faiss, filled with them.
-        rerank: See `ApproximateSearcher`.
-        threads: Of faiss.
-        report: What is lost and what it costs.
-    """
-
-    report: SearchReport | None
-
-    def __init__(
-        self, database: Floats, index: Any, rerank: int, threads: int | None, report: SearchReport | None
-    ) -> None:
-        self._database, self.index, self._rerank, self._threads = database, index, rerank, threads
-        self.report = report
-
-    def nearest(self, queries: Floats, k: int, among: NDArray[np.bool_] | None = None) -> Neighbours:
-        """The k nearest of the rows that the index looks at; see :class:`crosslocate.retrieval.search.Search`.
-
-        Small selections, and queries that the index finds less than k rows for, are searched exactly.
-
-        Raises:
-            ConfigError: k below 1.
-            DataError: Descriptors of different sizes, or an empty selection.
-        """
-        k = usable_k(queries, self._database, k, among)
-        queries = np.ascontiguousarray(queries, np.float32)
-        exact = ExactSearcher().over(self._database)
-        few = among is not None and np.count_nonzero(among) <= FEWEST_SELECTED
-        if few or (among is not None and not faiss_index.can_select(self.index)) or not len(queries):
-            return exact.nearest(queries, k, among)
-        with faiss_index.threads(self._threads):
-            count = min(len(self._database), k * max(1, self._rerank))
-            squared, rows = faiss_index.candidates(self.index, queries, count, among)
-        lacking = rows[:, k - 1] < 0
-        found = Neighbours(np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64))
-        for part in np.array_split(np.flatnonzero(~lacking), -(-len(queries) // RANKED_QUERIES)):
-            distances, chosen = self._rank(queries[part], squared[part], rows[part], k)
-            found.distances[part], found.rows[part] = distances, chosen
-        if lacking.any():
-            log.info("%d queries are searched exactly: the index found less than %d rows", int(lacking.sum()), k)
-            distances, chosen = exact.nearest(queries[lacking], k, among)
-            found.distances[lacking], found.rows[lacking] = distances, chosen
-        return found
-
-    def _rank(self, queries: NDArray[np.float32], squared: Floats, rows: NDArray[np.int64], k: int) -> Neighbours:
-        """The k best of some candidates [q, c]; where there are fewer, the first is repeated behind all others."""
-        if self._rerank:
-            places = np.where(rows < 0, rows[:, :1], rows)
-            exact = squared_distances(queries, self._database, places)
-            exact[rows < 0] = np.inf
-        else:
-            places, exact = rows, np.maximum(squared, 0).astype(np.float64)
-        chosen, best = smallest(exact, places, k)
-        return Neighbours(np.sqrt(chosen).astype(np.float32), best)
-
-
-RANKED_QUERIES = 256
-"""Queries whose candidates are ranked at a time."""
 
 
 class _Counter(io.RawIOBase, IO[bytes]):
@@ -276,6 +228,17 @@ class _Counter(io.RawIOBase, IO[bytes]):
         """Count."""
         self.size += len(data)
         return len(data)
+
+
+def _report_by(measured_by: dict[str, Any], found: dict[str, Any]) -> SearchReport | None:
+    """The report of a description, where it was measured in this way."""
+    kept = found.get("measured_by")
+    if not isinstance(kept, dict) or any(kept.get(key) != value for key, value in measured_by.items()):
+        return None
+    try:
+        return SearchReport.from_record(found["report"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _complete(factory: str, rows: int, size: int, training_rows: int) -> str:

@@ -26,6 +26,8 @@ CODE_POINTS = 64
 """Training rows per centroid of a product quantizer."""
 FILLED_ROWS = 65536
 """Rows that are added at a time."""
+MOST_IN_SIGHT = 8192
+"""Nodes of a graph that are kept in sight for a selection; smaller ones are searched exactly."""
 _MAPPED = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE
 
 
@@ -83,6 +85,15 @@ def set_parameters(index: Any, parameters: str, key: str) -> None:
     except RuntimeError as error:
         allowed = f"parameters that this index has, such as nprobe=64 or efSearch=128 ({_reason(error)})"
         raise ConfigError(key, parameters, allowed) from None
+
+
+def check(factory: str, construction: str, parameters: str, size: int) -> None:
+    """Try what an index is made and searched with, without making it.
+
+    Raises:
+        ConfigError: faiss cannot make one of these, or it has no such parameters.
+    """
+    set_parameters(empty_index(factory, construction, size, 0), parameters, "search.parameters")
 
 
 def train(index: Any, rows: NDArray[np.float32], factory: str) -> None:
@@ -163,7 +174,8 @@ def candidates(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Squared distances and rows [q, count] that the index finds; -1 where it finds no more.
 
-    With a selection, lists are probed in inverse proportion to what it leaves, so that as many rows are looked at.
+    With a selection, lists are probed, and nodes of a graph kept in sight, in inverse proportion to the share that it
+    leaves, so that as many rows are looked at.
     """
     if among is None:
         squared, rows = index.search(queries, count)
@@ -171,24 +183,31 @@ def candidates(
     bits = np.packbits(among, bitorder="little")
     selector = faiss.IDSelectorBitmap(bits)
     share = float(among.mean())
-    squared, rows = index.search(queries, count, params=_selecting(index, selector, share))
+    squared, rows = index.search(queries, count, params=_selecting(index, selector, count, share))
     return squared, rows
 
 
-def can_select(index: Any) -> bool:
-    """Whether an index can be asked for some rows only."""
+def can_select(index: Any, count: int, share: float) -> bool:
+    """Whether an index can be asked for ``count`` of a selected share of its rows, for less than an exact search."""
     last = _parts(index)[-1]
-    return isinstance(last, faiss.IndexIVF | faiss.IndexHNSW)
+    if isinstance(last, faiss.IndexHNSW):
+        return _in_sight(last, count, share) <= MOST_IN_SIGHT
+    return isinstance(last, faiss.IndexIVF)
 
 
-def _selecting(index: Any, selector: Any, share: float) -> Any:
+def _selecting(index: Any, selector: Any, count: int, share: float) -> Any:
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
-        return faiss.SearchParametersPreTransform(index_params=_selecting(index.index, selector, share))
+        return faiss.SearchParametersPreTransform(index_params=_selecting(index.index, selector, count, share))
     if isinstance(index, faiss.IndexIVF):
         probes = min(index.nlist, int(np.ceil(index.nprobe / share)))
         return faiss.SearchParametersIVF(sel=selector, nprobe=probes)
-    return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
+    return faiss.SearchParametersHNSW(sel=selector, efSearch=_in_sight(index, count, share))
+
+
+def _in_sight(index: Any, count: int, share: float) -> int:
+    """``efSearch`` of a graph for a selection: as many rows of it are in sight as without one."""
+    return int(np.ceil(max(index.hnsw.efSearch, count) / share))
 
 
 def _parts(index: Any) -> list[Any]:

@@ -2,16 +2,19 @@
 
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from crosslocate.console import say
+from crosslocate.data.locking import locked
 from crosslocate.errors import StoreError
+from crosslocate.retrieval.drafts import draft_of, remove_abandoned
 
-FORMAT = 1
+FORMAT = 2
 
 Writer = Callable[[IO[bytes]], None]
 
@@ -63,6 +66,28 @@ class IndexFiles:
         """As `describe`, of an index that waits to be filled."""
         return self._describe(self._trained_description, self.trained)
 
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Let one process of a machine make the index at a time; waits for another one, and says so.
+
+        Whether files can be written is tried, before work is done for them; what killed processes left is removed.
+
+        Raises:
+            StoreError: The folder cannot be made or written.
+        """
+        told = f"another process makes the search index {self.index}; waiting for it"
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / f".{self.name}.lock", lambda: say(told)))
+                for path in (self.index, self.trained, self.description, self._trained_description):
+                    remove_abandoned(path)
+                trial = draft_of(self.index)
+                trial.touch()
+                trial.unlink()
+            except OSError as error:
+                raise StoreError(f"search indexes cannot be kept in {self.folder}: {error}") from error
+            yield
+
     def keep(self, write: Writer, **more: Any) -> None:
         """Keep an index, with more values for its description; one that waited to be filled is removed.
 
@@ -78,8 +103,15 @@ class IndexFiles:
         self._keep(self.trained, self._trained_description, write, {})
 
     def amend(self, **values: Any) -> None:
-        """Replace values of the description; raises as `keep`."""
-        content = json.loads(self.description.read_text(encoding="utf-8")) | values
+        """Replace values of the description.
+
+        Raises:
+            StoreError: As `keep`, or another process has replaced the index meanwhile.
+        """
+        try:
+            content = self.describe() | values
+        except ValueError as error:
+            raise StoreError(f"the description of the search index {self.index} is left as it is: {error}") from error
         self._write(self.description, lambda file: _put(file, content))
 
     def _describe(self, description: Path, index: Path) -> dict[str, Any]:
@@ -88,7 +120,7 @@ class IndexFiles:
             size = index.stat().st_size
         except FileNotFoundError as error:
             raise ValueError(f"{Path(error.filename).name} is missing") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # also what is no JSON
             raise ValueError(f"{description.name} cannot be read ({error})") from None
         if not isinstance(found, dict):
             raise ValueError(f"{description.name} is no description of an index")
@@ -106,7 +138,7 @@ class IndexFiles:
         self._write(description, lambda file: _put(file, content))
 
     def _write(self, path: Path, write: Writer) -> None:
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        draft = draft_of(path)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:

@@ -3,10 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+AMONG = {"among": "all rows"}
+"""Says in every record that the report is about searches without a selection."""
+
 
 @dataclass(frozen=True)
 class SearchReport:
-    """Measured on a sample of queries when an index was made.
+    """Measured on a sample of queries, each searched in all rows of the database: a selection may lose more, or less.
 
     Args:
         queries: Size of the sample.
@@ -32,7 +35,7 @@ class SearchReport:
     @property
     def record(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self) | {"found": {str(k): share for k, share in self.found.items()}}
+        return asdict(self) | {"found": {str(k): share for k, share in self.found.items()}} | AMONG
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "SearchReport":
@@ -41,7 +44,8 @@ class SearchReport:
         Raises:
             ValueError, KeyError, TypeError: They are no report.
         """
-        return cls(**record | {"found": {int(k): float(share) for k, share in record["found"].items()}})
+        values = {key: value for key, value in record.items() if key not in AMONG}
+        return cls(**values | {"found": {int(k): float(share) for k, share in record["found"].items()}})
 
     def __str__(self) -> str:
         shares = ", ".join(f"{share:.1%} of the exact {k}" for k, share in self.found.items())

@@ -1,16 +1,13 @@
 """The files of a descriptor store: laid out whole and published at once, and found to be of the right size."""
 
-import glob
 import math
-import os
-import secrets
 import shutil
-import socket
 from pathlib import Path
 
 import numpy as np
 
 from crosslocate.errors import StoreError
+from crosslocate.retrieval.drafts import draft_of, remove_abandoned
 from crosslocate.retrieval.row_file import reserve
 from crosslocate.retrieval.store_header import HEADER, StoreHeader, read_header
 
@@ -32,10 +29,10 @@ def make_store(path: Path, header: StoreHeader) -> None:
     Raises:
         StoreError: There is no room for it.
     """
-    _remove_abandoned(path)
+    remove_abandoned(path)
     if path.exists():
         return
-    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft = draft_of(path)
     try:
         _lay_out(draft, header)
         _publish(draft, path)
@@ -84,21 +81,3 @@ def _publish(draft: Path, path: Path) -> None:
     except OSError:
         if not (path / HEADER).is_file():  # otherwise another process was first, with an equally empty store
             raise
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove drafts of this machine's processes that were killed while they laid them out: they may fill the disk."""
-    for draft in path.parent.glob(glob.escape(f".{path.name}.{socket.gethostname()}.") + "*.*"):
-        process = draft.name.split(".")[-2]
-        if process.isdecimal() and not _lives(int(process)):
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

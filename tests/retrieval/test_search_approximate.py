@@ -1,13 +1,20 @@
 import json
 import logging
+import os
 import resource
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from crosslocate.errors import ConfigError, DataError, StoreError
-from crosslocate.retrieval import approximate, faiss_index
+from crosslocate.retrieval import approximate, approximate_search, faiss_index
 from crosslocate.retrieval.approximate import ApproximateSearcher
+from crosslocate.retrieval.index_files import IndexFiles
 from crosslocate.retrieval.search import ExactSearch, ExactSearcher
 
 ROWS, SIZE = 3000, 24
@@ -43,6 +50,11 @@ def searcher(**changes):
         "seed": 0,
     }
     return ApproximateSearcher(**fields | changes)
+
+
+def files_in(folder):
+    """Files but for the lock."""
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 def refuse_training(*arguments):
@@ -90,7 +102,7 @@ def test_an_index_is_kept_and_opened_for_the_same_descriptors_alone(descriptors,
     database, queries = descriptors
     made = searcher().over(database, tmp_path, "these", queries)
     expected = made.nearest(queries, 10)
-    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    content = {path.name: path.read_bytes() for path in files_in(tmp_path)}
     assert {name.rpartition(".")[2] for name in content} == {"faiss", "json"}
     with monkeypatch.context() as patch:
         patch.setattr(faiss_index, "train", refuse_training)
@@ -114,7 +126,7 @@ def test_an_index_is_kept_and_opened_for_the_same_descriptors_alone(descriptors,
             assert (tmp_path / "other" / name).read_bytes() == old, "the same index twice"
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "no description", "broken description", "no report"])
+@pytest.mark.parametrize("damage", ["cut", "foreign", "no description", "broken description", "no costs"])
 def test_what_is_damaged_is_made_again(descriptors, tmp_path, damage, messages):
     database, queries = descriptors
     searcher().over(database, tmp_path, "these", queries)
@@ -129,7 +141,7 @@ def test_what_is_damaged_is_made_again(descriptors, tmp_path, damage, messages):
     elif damage == "broken description":
         description.write_text("{")
     else:
-        description.write_text(json.dumps(told | {"report": {}}))
+        description.write_text(json.dumps(told | {"build_seconds": None}))
     search = searcher().over(database, tmp_path, "these", queries)
     assert "made again" in messages()
     assert index.read_bytes() == whole
@@ -165,16 +177,16 @@ def test_a_full_disk_is_a_clear_error_that_leaves_nothing_half(descriptors, tmp_
             searcher().over(database, tmp_path, "these", queries)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert all(".trained." in path.name for path in tmp_path.iterdir())
+    assert all(".trained." in path.name for path in files_in(tmp_path))
     searcher().over(database, tmp_path, "these", queries)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(files_in(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("factory", ["IVF{lists},SQ8", "PCAR16,IVF{lists},Flat", "HNSW8", "SQ8"])
 @pytest.mark.parametrize("small", [True, False])
 def test_only_selected_rows_are_answers(descriptors, monkeypatch, factory, small):
     database, queries = descriptors
-    monkeypatch.setattr(approximate, "FEWEST_SELECTED", ROWS if small else 10)
+    monkeypatch.setattr(approximate_search, "FEWEST_SELECTED", ROWS if small else 10)
     search = searcher(factory=factory, parameters="", rerank=5).over(database)
     among = np.random.default_rng(2).random(ROWS) < 0.2
     found = search.nearest(queries, 10, among)
@@ -223,3 +235,122 @@ def test_a_share_below_the_floor_is_a_warning(descriptors, messages):
 def test_values_that_cannot_work_are_named(descriptors, changes, message):
     with pytest.raises(ConfigError, match=message):
         searcher(**changes).over(descriptors[0])
+
+
+def test_what_an_index_finds_does_not_depend_on_who_made_it(descriptors, tmp_path):
+    database, queries = descriptors
+    plain = searcher(parameters="")
+    first = plain.over(database, tmp_path / "a", "these").nearest(queries, 5)
+    searcher(parameters="nprobe=1000").over(database, tmp_path / "b", "these")
+    (a,), (b,) = (list((tmp_path / folder).glob("*.faiss")) for folder in "ab")
+    assert a.read_bytes() == b.read_bytes()
+    np.testing.assert_array_equal(plain.over(database, tmp_path / "b", "these").nearest(queries, 5).rows, first.rows)
+    assert not np.array_equal(first.rows, searcher(parameters="nprobe=1000").search(queries, database, 5).rows)
+
+
+def test_a_wrong_parameter_is_said_before_a_trained_index_is_filled(descriptors, tmp_path, monkeypatch):
+    database = descriptors[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss_index, "fill", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            searcher().over(database, tmp_path, "these")
+        with pytest.raises(ConfigError, match=r"search\.parameters='probes=3'"):
+            searcher(parameters="probes=3").over(database, tmp_path, "these")
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_a_filled_index_is_kept_when_measuring_is_interrupted(descriptors, tmp_path, monkeypatch):
+    database, queries = descriptors
+    with monkeypatch.context() as patch:
+        patch.setattr(approximate, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            searcher().over(database, tmp_path, "these", queries)
+    monkeypatch.setattr(faiss_index, "fill", refuse_training)
+    report = searcher().over(database, tmp_path, "these", queries).report
+    (index,) = tmp_path.glob("*.faiss")
+    assert report.index_bytes == index.stat().st_size
+    assert report.build_seconds > 0
+
+
+def test_an_opened_index_is_measured_as_it_is_asked_to_be(descriptors, tmp_path, monkeypatch, messages):
+    database, queries = descriptors
+    first = searcher().over(database, tmp_path, "these").report
+    assert (first.of_database, first.queries) == (True, 30)
+    monkeypatch.setattr(faiss_index, "train", refuse_training)
+    assert searcher(sample=20).over(database, tmp_path, "these").report.queries == 20
+    real = searcher(sample=20).over(database, tmp_path, "these", queries).report
+    assert not real.of_database
+    others = searcher(sample=20).over(database, tmp_path, "these", queries[:15]).report
+    assert others.queries == 15
+    with monkeypatch.context() as patch:
+        patch.setattr(approximate, "measure", refuse_training)
+        for given in (queries[:15], None):
+            assert searcher(sample=20).over(database, tmp_path, "these", given).report == others
+        assert "search.floor" not in messages()
+        assert others.found[100] < 1
+        searcher(sample=20, floor=1.0).over(database, tmp_path, "these")
+        assert "less than search.floor=1" in messages()
+
+
+def test_a_folder_that_cannot_be_written_costs_no_training(descriptors, tmp_path, messages):
+    database, queries = descriptors
+    (tmp_path / "file").touch()
+    search = searcher().over(database, tmp_path / "file" / "search", "these", queries)
+    assert "cannot be kept in" in messages()
+    assert "in memory" in messages()
+    expected = searcher().over(database).nearest(queries, 5)
+    np.testing.assert_array_equal(search.nearest(queries, 5).rows, expected.rows)
+
+
+def test_drafts_of_killed_writers_are_removed(descriptors, tmp_path):
+    searcher().over(descriptors[0], tmp_path, "these")
+    (index,) = tmp_path.glob("*.faiss")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    host = socket.gethostname()
+    dead = [tmp_path / f".{name}.{host}.{gone.pid}.00ff" for name in (index.name, f"{index.stem}.trained.faiss")]
+    alive = tmp_path / f".{index.name}.{host}.{os.getpid()}.00ff"
+    for path in (*dead, alive):
+        path.touch()
+    searcher().over(descriptors[0], tmp_path, "others")
+    assert not any(path.exists() for path in dead)
+    assert alive.exists()
+
+
+def test_of_two_that_want_the_same_index_one_makes_it(descriptors, tmp_path, monkeypatch, capsys):
+    database, queries = descriptors
+    fill, started, filled = faiss_index.fill, threading.Event(), []
+
+    def slowly(*arguments):
+        filled.append(arguments)
+        started.set()
+        time.sleep(0.3)
+        fill(*arguments)
+
+    monkeypatch.setattr(faiss_index, "fill", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(searcher().over, database, tmp_path, "these", queries)
+        assert started.wait(20)
+        second = pool.submit(searcher().over, database, tmp_path, "these", queries)
+        found = [each.result(20).nearest(queries, 5).rows for each in (first, second)]
+    np.testing.assert_array_equal(*found)
+    assert len(filled) == 1
+    assert "another process makes the search index" in capsys.readouterr().err
+
+
+def test_a_description_that_is_replaced_meanwhile_is_left_as_it_is(tmp_path):
+    files = IndexFiles(tmp_path, "a", {"identity": "these"})
+    with pytest.raises(StoreError, match=r"left as it is: a\.json is missing"):
+        files.amend(report=1)
+    files.keep(lambda file: file.write(b"x"))
+    IndexFiles(tmp_path, "a", {"identity": "others"}).keep(lambda file: file.write(b"y"))
+    before = files.description.read_bytes()
+    with pytest.raises(StoreError, match="identity 'others' instead of 'these'"):
+        files.amend(report=1)
+    assert files.description.read_bytes() == before
+    files.description.write_text("{")
+    with pytest.raises(StoreError, match="cannot be read"):
+        files.amend(report=1)
