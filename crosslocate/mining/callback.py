@@ -58,6 +58,7 @@ class MiningCallback(pl.Callback):
         self.queries_per_round, self.queries_together = queries_per_round, queries_together
         self.shuffle, self.seed = shuffle, seed
         self.report: MiningReport | None = None
+        self._naming_seconds = 0.0
         self.between_batches: Callable[[], None] = _go_on
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -109,7 +110,8 @@ class MiningCallback(pl.Callback):
         candidates, lookups = self._looked_at(task, moment)
         extracted = time.perf_counter()
         mined = self.miner.mine(task, candidates, *lookups)
-        self._log(mined, moment, lookups[1], extracted - begin, time.perf_counter() - extracted)
+        seconds = extracted - begin - self._naming_seconds, self._naming_seconds, time.perf_counter() - extracted
+        self._log(mined, moment, lookups[1], seconds)
         self.rounds += 1
         return mined.plan
 
@@ -139,21 +141,34 @@ class MiningCallback(pl.Callback):
     ) -> tuple[Rows, tuple[RowDescriptors | None, RowDescriptors | None]]:
         """Candidates of a round, and descriptors of its queries, and of candidates and positives."""
         if not self.miner.needs_descriptors:
-            return self.candidates.rows(task, self.miner, moment, None, self._extractor), (None, None)
+            return self._named(task, moment, None), (None, None)
         queries = self._extractor.queries(self.refresh.query_rows(task.queries, len(self._data.queries)))
-        candidates = self.candidates.rows(task, self.miner, moment, queries, self._extractor)
+        candidates = self._named(task, moment, queries)
         _, positives = flatten(self._data.relations.positives, task.queries)
         return candidates, (queries, self.refresh.database(moment, positives, candidates, self._extractor))
 
+    def _named(self, task: MiningTask, moment: Moment, queries: RowDescriptors | None) -> Rows:
+        """Candidates of a round, timed without what is extracted for them."""
+        begin = time.perf_counter() - self._extractor.seconds
+        rows = self.candidates.rows(task, self.miner, moment, queries, self._extractor)
+        self._naming_seconds = time.perf_counter() - self._extractor.seconds - begin
+        return rows
+
     def _log(
-        self, mined: MinedRound, moment: Moment, database: RowDescriptors | None, extraction: float, mining: float
+        self,
+        mined: MinedRound,
+        moment: Moment,
+        database: RowDescriptors | None,
+        seconds: tuple[float, float, float],
     ) -> None:
+        """Log a round; ``seconds`` are those of extracting, naming candidates, and mining."""
         ages = self._ages(mined.plan, moment, database)
         images = self._extractor.extracted
         self.report = MiningReport(
-            extraction_seconds=extraction,
+            extraction_seconds=seconds[0],
+            candidates_seconds=seconds[1],
             reading_seconds=self._extractor.reading_seconds,
-            mining_seconds=mining,
+            mining_seconds=seconds[2],
             extracted=images,
             extracted_share=images / (len(self._data.queries) + len(self._data.database)),
             triplets=len(mined.plan),

@@ -1,6 +1,7 @@
 """Descriptors of training rows with the weights of the moment, in the middle of training."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -71,6 +72,7 @@ class RoundExtractor:
 
     Attributes:
         extracted: Images embedded since `begin`, by all processes.
+        seconds: Seconds spent on that.
         reading_seconds: Seconds for which this process has waited for images since then.
     """
 
@@ -90,7 +92,7 @@ class RoundExtractor:
             "query": self._loader(split.query_reader, datamodule),
             "database": self._loader(split.database_reader, datamodule),
         }
-        self.extracted, self.reading_seconds = 0, 0.0
+        self.begin()
 
     def _loader(self, reader: ImageReader, datamodule: Any) -> tuple[RowSampler, DataLoader[Any]]:
         sampler = RowSampler(datamodule.extraction_batch_size, self._trainer.global_rank, self._trainer.world_size)
@@ -145,8 +147,8 @@ class RoundExtractor:
         return told
 
     def begin(self) -> None:
-        """Count anew what a round extracts, and the seconds for which its images are waited for."""
-        self.extracted, self.reading_seconds = 0, 0.0
+        """Count anew what a round extracts, and the seconds that takes."""
+        self.extracted, self.seconds, self.reading_seconds = 0, 0.0, 0.0
 
     def queries(self, rows: Rows) -> RowDescriptors:
         """Descriptors of query rows (ascending, unique)."""
@@ -159,6 +161,7 @@ class RoundExtractor:
     def _extract(self, role: str, rows: Rows, name: str) -> RowDescriptors:
         trainer, module = self._trainer, self._module
         sampler, loader = self._roles[role]
+        begin = time.perf_counter()
         store = self._store(name, len(rows))
         sampler.assign(rows)
         was_training = module.training
@@ -177,6 +180,7 @@ class RoundExtractor:
         self.extracted, self.reading_seconds = self.extracted + len(rows), self.reading_seconds + report.reading
         trainer.strategy.barrier(f"mining-{name}")
         store.require_complete()
+        self.seconds += time.perf_counter() - begin
         return RowDescriptors(rows, store.descriptors)
 
     def _interrupted(self, batches: Iterator[dict[str, Any]], most: int) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ class MiningReport:
 
     Attributes:
         extraction_seconds: Time spent on descriptors.
+        candidates_seconds: Time spent on naming candidates: drawing, and making and searching an index of descriptors.
         reading_seconds: The part of it in which images were waited for.
         mining_seconds: Time spent on choosing.
         extracted: Number of images embedded.
@@ -35,6 +36,7 @@ class MiningReport:
     """
 
     extraction_seconds: float
+    candidates_seconds: float
     reading_seconds: float
     mining_seconds: float
     extracted: int
@@ -54,6 +56,7 @@ class MiningReport:
         """The figures under the names they are logged by."""
         return {
             "mining/extraction_seconds": self.extraction_seconds,
+            "mining/candidates_seconds": self.candidates_seconds,
             "mining/reading_seconds": self.reading_seconds,
             "mining/mining_seconds": self.mining_seconds,
             "mining/extracted": float(self.extracted),

@@ -10,9 +10,11 @@ from hydra import compose, initialize_config_dir
 from crosslocate.config.app import conf_dir
 from crosslocate.config.build import build
 from crosslocate.config.schema import register
+from crosslocate.data.relations import Csr, Relations
 from crosslocate.mining.callback import MiningCallback
 from crosslocate.mining.candidates import SampledCandidates
 from crosslocate.mining.loader import RoundLoader
+from crosslocate.mining.miner import MinedRound
 from crosslocate.mining.per_query import PerQueryMiner
 from crosslocate.mining.pooled import PooledMiner
 from crosslocate.mining.strategies import HardestNegatives, SemiHardAndHardNegatives, SemiHardNegatives
@@ -37,6 +39,43 @@ def test_queries_come_as_the_catalog_lists_them_or_in_an_order_of_the_epoch():
     np.testing.assert_array_equal(first, order(callback(True), 0))
     assert (first != second).any()
     assert sorted(first) == sorted(second) == [1, 2, 5, 6, 8, 9, 10]
+
+
+class Clock:
+    """Tells the seconds that parts of a round claim to take."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def taking(self, seconds, result, extractor=None, extracting=0.0):
+        def part(*arguments):
+            self.now += seconds
+            if extractor is not None:
+                extractor.seconds += extracting
+            return result
+
+        return part
+
+
+def test_naming_candidates_is_timed_apart_from_what_is_embedded_for_them(monkeypatch):
+    made, clock = callback(False), Clock()
+    monkeypatch.setattr("crosslocate.mining.callback.time", clock)
+    rows, relation = np.arange(20), Csr(np.arange(21), np.arange(20, dtype=np.int32))
+    extractor = SimpleNamespace(begin=lambda: None, seconds=0.0, extracted=7, reading_seconds=1.0)
+    extractor.queries = clock.taking(10, None, extractor, 10)
+    nothing = MinedRound(np.zeros((0, 3), np.int32), *[np.nan] * 4, 0, 0)
+    made._extractor, made._trainer = extractor, SimpleNamespace(loggers=[])
+    made._data = SimpleNamespace(queries=rows, database=rows, relations=Relations(relation, relation))
+    made.miner = SimpleNamespace(needs_descriptors=True, mine=clock.taking(4, nothing))
+    made.candidates = SimpleNamespace(rows=clock.taking(5, rows, extractor, 3))
+    made.refresh = SimpleNamespace(query_rows=lambda *_: rows, database=clock.taking(7, None, extractor, 6))
+    made.plan(0, 0)
+    metrics = made.report.metrics()
+    assert metrics["mining/candidates_seconds"] == 2
+    assert metrics["mining/extraction_seconds"] == 10 + 3 + 7
+    assert metrics["mining/mining_seconds"] == 4
 
 
 def composed(*overrides):
