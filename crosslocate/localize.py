@@ -10,6 +10,7 @@ from crosslocate.config.localize_schema import validate_localize
 if TYPE_CHECKING:
     from crosslocate.localization.answer import Answer
     from crosslocate.localization.index import DescriptorIndex
+    from crosslocate.retrieval.search import Searcher
 
 
 @entry_point("localize", validate_localize)
@@ -23,7 +24,6 @@ def localize(cfg: Any) -> "Answer":
     from crosslocate.threads import limit_threads
 
     limit_threads(cfg.threads)
-    from crosslocate.config.build import build
     from crosslocate.console import say
     from crosslocate.data.images import modality
     from crosslocate.lit.restore import load_retriever
@@ -49,7 +49,9 @@ def localize(cfg: Any) -> "Answer":
     grouping = Grouping(cfg.place_radius, math.radians(cfg.place_heading), cfg.temperature)
     selection = Selection.of(cfg)
     selection.among(index.database)  # an empty one is said before an index is made
-    search = build(cfg.search).over(index.store.descriptors, index.path / "search", index.store.digest())
+    search = _searcher(cfg.search, str(retriever.device)).over(
+        index.store.descriptors, index.path / "search", index.store.digest()
+    )
     localizer = Localizer(retriever, index, search, selection, grouping, cfg.views, cfg.top, str(cfg.checkpoint))
     answer = localizer.locate(photo)
 
@@ -59,6 +61,16 @@ def localize(cfg: Any) -> "Answer":
     for path in (*write_answer(answer, folder), draw_answer(picture, answer, index.database, shown, dem)):
         say(str(path))
     return answer
+
+
+def _searcher(node: Any, device: str) -> "Searcher":
+    """What searches; where it leaves the choice of its device open, it is that of the network."""
+    from omegaconf import OmegaConf
+
+    from crosslocate.config.build import build
+
+    searcher: Searcher = build(OmegaConf.merge(node, {"device": device}) if node.get("device") == "auto" else node)
+    return searcher
 
 
 def _index(cfg: Any, retriever: Any, root: Path) -> "DescriptorIndex":

@@ -19,6 +19,7 @@ from crosslocate.console import say
 from crosslocate.data.pipeline import InputPipeline
 from crosslocate.errors import CheckpointError, ConfigError
 from crosslocate.lit.checkpoint import LAST, PREVIOUS
+from crosslocate.lit.device import take_device
 from crosslocate.lit.network_print import network_fingerprint
 from crosslocate.models.network import CrossModalNetwork
 from crosslocate.models.weights import load_strictly
@@ -225,14 +226,15 @@ def load_retriever(
 
     Args:
         checkpoint: File, or folder of a run.
-        device: ``cpu``, ``cuda``, ``cuda:<n>``, or ``auto``: a GPU where there is one.
+        device: ``cpu``, ``cuda``, ``cuda:<n>``, or ``auto``: a GPU where there is one. A GPU becomes the current one of
+            this process.
         paths: Replaces the paths of the run's configuration.
         precision: See `AUTOCAST`; None: the one that the run was trained in.
         compiled: See `Retriever`.
 
     Raises:
         CheckpointError: Missing, damaged, or of another architecture than its configuration says.
-        ConfigError: No such precision.
+        ConfigError: No such precision or device.
     """
     file = checkpoint_file(checkpoint)
     content = read_checkpoint(file)
@@ -244,5 +246,5 @@ def load_retriever(
         wanted = str(config.trainer.precision) if precision is None else precision
     if wanted not in AUTOCAST:
         raise ConfigError("precision", wanted, AUTOCAST)
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    chosen = take_device(device)
     return Retriever(config, network.eval().to(chosen), datamodule.pipeline, chosen, fingerprint, wanted, compiled)

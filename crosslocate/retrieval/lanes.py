@@ -55,8 +55,8 @@ class CudaLane:
 
     def __init__(self, device: torch.device) -> None:
         self.transfer = self.compute = 0.0
-        self._device = device
-        self._copies = torch.cuda.Stream(device)
+        self._device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        self._copies = torch.cuda.Stream(self._device)
 
     def embed(self, encode: Encode, images: Any) -> Arrival:
         """Queue copy, computation and the way back; the seconds are counted on arrival."""
@@ -76,9 +76,10 @@ class CudaLane:
         done.record(stream)
 
         def arrival() -> NDArray[Any]:
-            done.synchronize()
-            self.transfer += sent.elapsed_time(there) / 1000
-            self.compute += begun.elapsed_time(done) / 1000
+            with torch.cuda.device(self._device):  # a new thread's is the first one, where a context takes memory
+                done.synchronize()
+                self.transfer += sent.elapsed_time(there) / 1000
+                self.compute += begun.elapsed_time(done) / 1000
             return host.numpy()
 
         return arrival

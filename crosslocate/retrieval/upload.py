@@ -33,5 +33,5 @@ class Upload:
         if not self._copied:
             return buffer.to(self._device)
         block = buffer.to(self._device, non_blocking=True)
-        self._copied[turn].record()
+        self._copied[turn].record(torch.cuda.current_stream(self._device))
         return block

@@ -11,8 +11,9 @@ from running import call
 
 from crosslocate import evaluate, index, localize, train
 from crosslocate.config.targets import TRUSTED
-from crosslocate.errors import CheckpointError
+from crosslocate.errors import CheckpointError, ConfigError
 from crosslocate.lit.assembly import build_datamodule, build_module
+from crosslocate.lit.device import take_device
 from crosslocate.lit.restore import CONFIG_KEY, load_network, load_retriever, read_checkpoint, saved_config
 from crosslocate.models.weights import load_strictly, read_weights
 
@@ -86,6 +87,28 @@ def test_a_fingerprint_covers_what_has_no_weights(good, tmp_path):
     ]
     assert len({plain, *others}) == 1 + len(others)
     assert plain == fingerprint(network={"channels_last": False, "train_from": None}, backbone={"weights": "elsewhere"})
+
+
+@pytest.mark.parametrize(("name", "number"), [("auto", 1), ("cuda", 1), ("cuda:2", 2)])
+def test_a_gpu_that_is_taken_becomes_the_current_one(monkeypatch, name, number):
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    assert take_device(name) == torch.device("cuda", number)
+    assert current[-1] == number
+    assert take_device("cpu") == torch.device("cpu")
+    assert current[-1] == number
+    with pytest.raises(ConfigError, match=r"device='cuda:3' .*cuda:0, cuda:1, cuda:2"):
+        take_device("cuda:3")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "gpu"])
+def test_devices_that_there_are_not_are_refused(good, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=rf"device='{name}' is not allowed"):
+        load_retriever(changed(good, tmp_path, lambda content: None), name)
 
 
 @pytest.mark.parametrize("job", ["evaluate", "index", "localize", "train"])

@@ -13,7 +13,7 @@ from crosslocate.config.localize_schema import validate_index, validate_localize
 from crosslocate.data.catalog import read_catalog, write_catalog
 from crosslocate.errors import CheckpointError, ConfigError, DataError, StoreError
 from crosslocate.index import index
-from crosslocate.localize import localize
+from crosslocate.localize import _searcher, localize
 
 
 @pytest.fixture
@@ -79,6 +79,16 @@ def test_a_photograph_from_a_file_is_answered_from_a_given_index(
     assert {candidate.place for candidate in answer.candidates} == {6, 7}  # a database smaller than `top` and `views`
     assert answer.searched == answer.retrieved == 24
     assert sum(candidate.share for candidate in answer.candidates) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "device"), [([], "cuda:1"), (["search.device=cpu"], "cpu"), (["search=ivf_flat"], None)]
+)
+def test_a_search_that_may_choose_takes_the_device_of_the_network(configure, overrides, device):
+    node = configure("localize", "photo=a", "checkpoint=b", *overrides).search
+    searcher = _searcher(node, "cuda:1")
+    assert getattr(searcher, "device", None) == (device and torch.device(device))
+    assert "device" not in node or node.device in ("auto", "cpu")  # the configuration stays as it is
 
 
 def test_the_index_is_built_once(configure, depth_checkpoint, tiny_dataset, tmp_path):
