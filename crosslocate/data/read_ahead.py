@@ -23,9 +23,9 @@ class ReadAhead:
     """Reads files in the order that they are used in, and, where reading is slow, others while one is being used.
 
     What comes is the same in any case, and in the same order. Every batch begins with a file that is read when it is
-    needed; from the first that took longer than `SLOW` on, threads read those that follow. They are made at first use,
-    by every process for itself. No more wait to be used than ``reads`` reads give, of one file or of archive members of
-    at most 2 MiB together, and none begins while `MOST_BYTES` wait.
+    needed; from the first that took longer than `SLOW` on, threads read those that follow. Archives are opened in the
+    same way. Threads are made at first use, by every process for itself. No more wait to be used than ``reads`` reads
+    give, of one file or of archive members of at most 2 MiB together, and none begins while `MOST_BYTES` wait.
 
     Args:
         reads: Reads under way or waiting at the same time; 0 reads every file when it is needed.
@@ -52,9 +52,17 @@ class ReadAhead:
             for request in requests(paths[start : start + WINDOW], self._together):
                 yield Request([start + place for place in request.places], request.read)
 
-    def _together(self, work: Callable[[Any], Any], values: Iterable[Any]) -> Iterable[Any]:
-        values = list(values)
-        return map(work, values) if len(values) < 2 else self._pool().map(work, values)
+    def _together(self, work: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+        """Results in order; from the first that takes longer than `SLOW` on, by threads."""
+        remaining = deque(values)
+        while remaining:
+            begin = time.perf_counter()
+            result = work(remaining.popleft())
+            slow = time.perf_counter() - begin > SLOW
+            yield result
+            if slow and len(remaining) > 1:
+                yield from self._pool().map(work, remaining)
+                return
 
     def _pool(self) -> ThreadPoolExecutor:
         """The threads of this process: those of the process that it was forked from do not run here."""

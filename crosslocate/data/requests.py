@@ -30,7 +30,7 @@ def requests(paths: Sequence[Path], together: Callable[..., Iterable[Any]] = map
 
     Args:
         paths: Files, which may be members of archives.
-        together: Opens several archives: `map`, or the same with threads.
+        together: Opens several archives: `map`, or the same, with threads where that is worth it.
     """
     found, inside = list[Request](), dict[str, list[int]]()
     for place, path in enumerate(paths):

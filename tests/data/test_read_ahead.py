@@ -9,6 +9,7 @@ import tarfile
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from crosslocate.data import archive as archive_module
 from crosslocate.data import read_ahead, storage
+from crosslocate.data import requests as requests_module
 from crosslocate.data.catalog import read_catalog, write_catalog
 from crosslocate.data.open_archives import OpenArchives
 from crosslocate.data.read_ahead import ReadAhead
@@ -107,57 +109,97 @@ def test_a_read_of_several_that_fails_is_made_one_by_one(root, monkeypatch):
     assert found == [CONTENTS[name] for name in NAMES[:9] if name != "004.bin"]
 
 
-class Slow:
-    """Reads of files, made slow and counted."""
+class Held(ThreadPoolExecutor):
+    """Threads whose reads wait until they are let go; what was handed to them is kept."""
 
-    def __init__(self, monkeypatch, seconds=0.01):
-        self.begun, self.most, self._now, self._lock = [], 0, 0, threading.Lock()
-        read = storage.read_bytes
+    def __init__(self, reads, **_):
+        super().__init__(1 if reads == ONE_THREAD else reads)
+        self.handed, self.begun, self.let_go = [], threading.Semaphore(0), threading.Event()
 
-        def slow(path):
-            with self._lock:
-                self.begun.append(path)
-                self._now += 1
-                self.most = max(self.most, self._now)
-            time.sleep(seconds)
-            with self._lock:
-                self._now -= 1
-            return read(path)
+    def submit(self, read):
+        def held():
+            self.begun.release()
+            assert self.let_go.wait(60)
+            return read()
 
-        monkeypatch.setattr(storage, "read_bytes", slow)
+        self.handed.append(super().submit(held))
+        return self.handed[-1]
+
+    def wait_for(self, count):
+        """Until so many reads have begun, all of which wait."""
+        for _ in range(count):
+            assert self.begun.acquire(timeout=60)
+
+    def finish(self):
+        self.let_go.set()
+        wait(self.handed, 60)
 
 
-def test_slow_files_are_read_at_the_same_time_but_not_too_many(root, monkeypatch):
-    slow, paths = Slow(monkeypatch), [root / "plain.zip.d" / name for name in NAMES]
-    contents = ReadAhead(6).contents(paths)
-    assert next(contents) == CONTENTS[NAMES[0]]
-    time.sleep(0.2)
-    assert len(slow.begun) == 1 + 6, "what is not used holds up what follows"
+ONE_THREAD = 4
+
+
+@pytest.fixture
+def begin(root, monkeypatch):
+    """Take the first file of a folder: the reader, what follows, its threads and the paths that were read."""
+    read, taken = storage.read_bytes, []
+    monkeypatch.setattr(storage, "read_bytes", lambda path: taken.append(path) or read(path))
+    monkeypatch.setattr(read_ahead, "SLOW", -1.0)
+    monkeypatch.setattr(read_ahead, "ThreadPoolExecutor", Held)
+
+    def of(reads):
+        ahead = ReadAhead(reads)
+        contents = ahead.contents([root / "plain.zip.d" / name for name in NAMES])
+        assert next(contents) == CONTENTS[NAMES[0]]
+        return contents, ahead._threads[1], taken
+
+    return of
+
+
+def test_slow_files_are_read_at_the_same_time_but_not_too_many(root, begin):
+    contents, threads, taken = begin(6)
+    threads.wait_for(6)
+    assert len(threads.handed) == 6, "what is not used holds up what follows"
+    threads.finish()
     assert list(contents) == [CONTENTS[name] for name in NAMES[1:]]
-    assert sorted(slow.begun) == paths
-    assert 2 <= slow.most <= 6
+    assert sorted(taken) == [root / "plain.zip.d" / name for name in NAMES]
 
 
-def test_little_waits_to_be_used(root, monkeypatch):
-    slow, paths = Slow(monkeypatch), [root / "plain.zip.d" / name for name in NAMES]
+def test_little_waits_to_be_used(begin, monkeypatch):
+    contents, threads, _ = begin(3)
     monkeypatch.setattr(read_ahead, "MOST_BYTES", 1)
-    contents = ReadAhead(3).contents(paths)
-    next(contents)
-    time.sleep(0.1)
+    threads.finish()
     assert next(contents) == CONTENTS[NAMES[1]]
-    time.sleep(0.1)
-    assert len(slow.begun) == 4, "three wait, none is added"
+    assert next(contents) == CONTENTS[NAMES[2]]
+    assert len(threads.handed) == 3, "as long as one waits, none is added"
     contents.close()
 
 
-def test_whoever_leaves_early_begins_nothing_more(root, monkeypatch):
-    slow, paths = Slow(monkeypatch), [root / "plain.zip.d" / name for name in NAMES]
-    contents = ReadAhead(4).contents(paths)
-    next(contents)
+def test_whoever_leaves_early_begins_nothing_more(begin):
+    contents, threads, taken = begin(ONE_THREAD)
+    threads.wait_for(1)
     contents.close()
-    time.sleep(0.1)
-    assert len(slow.begun) <= 5
+    threads.finish()
+    assert [read.cancelled() for read in threads.handed] == [False, True, True, True]
+    assert len(taken) == 2
     assert list(ReadAhead(4).contents([])) == []
+
+
+def test_archives_that_open_quickly_need_no_threads(root, tmp_path, monkeypatch):
+    paths = [Path(shutil.copy(root / "a.zip", tmp_path / f"{k}.zip")) / "in" / NAMES[k] for k in range(8)]
+    seen, opened = [], requests_module._opened
+
+    def watched(path):
+        seen.append(threading.current_thread().name)
+        return opened(path)
+
+    monkeypatch.setattr(requests_module, "_opened", watched)
+    for slow, threaded in ((math.inf, 0), (-1.0, 7)):
+        ahead, seen[:] = ReadAhead(4), []
+        monkeypatch.setattr(read_ahead, "SLOW", slow)
+        assert list(ahead.contents(paths)) == [CONTENTS[name] for name in NAMES[:8]]
+        assert len(seen) == 8
+        assert sum(name.startswith("read-ahead") for name in seen) == threaded
+        assert (ahead._threads is None) == (not threaded)
 
 
 def test_quick_files_need_no_threads(root):
