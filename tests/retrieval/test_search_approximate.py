@@ -16,6 +16,7 @@ from crosslocate.retrieval import approximate, approximate_search, faiss_index
 from crosslocate.retrieval.approximate import ApproximateSearcher
 from crosslocate.retrieval.index_files import IndexFiles
 from crosslocate.retrieval.search import ExactSearch, ExactSearcher
+from crosslocate.retrieval.search_report import SearchReport
 
 ROWS, SIZE = 3000, 24
 
@@ -76,6 +77,8 @@ def test_the_report_is_what_one_measures_oneself(descriptors, capsys):
     assert 0 < report.median_ms <= report.slow_ms
     assert report.index_bytes > ROWS * SIZE
     assert report.peak_bytes > 2**20
+    assert report.record["among"] == "all rows"
+    assert SearchReport.from_record(report.record) == report
     assert f"{report.found[100]:.1%} of the exact 100" in capsys.readouterr().err
 
 
@@ -182,20 +185,46 @@ def test_a_full_disk_is_a_clear_error_that_leaves_nothing_half(descriptors, tmp_
     assert len(files_in(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("factory", ["IVF{lists},SQ8", "PCAR16,IVF{lists},Flat", "HNSW8", "SQ8"])
-@pytest.mark.parametrize("small", [True, False])
-def test_only_selected_rows_are_answers(descriptors, monkeypatch, factory, small):
+@pytest.mark.parametrize(
+    ("factory", "parameters"),
+    [
+        ("IVF{lists},SQ8", "nprobe=8"),
+        ("PCAR16,IVF{lists},Flat", "nprobe=8"),
+        ("HNSW8", "efSearch=64"),
+        ("SQ8", ""),
+    ],
+)
+def test_only_selected_rows_are_answers(descriptors, monkeypatch, factory, parameters):
     database, queries = descriptors
-    monkeypatch.setattr(approximate_search, "FEWEST_SELECTED", ROWS if small else 10)
-    search = searcher(factory=factory, parameters="", rerank=5).over(database)
-    among = np.random.default_rng(2).random(ROWS) < 0.2
-    found = search.nearest(queries, 10, among)
-    exact = ExactSearcher("cpu").over(database).nearest(queries, 10, among)
-    assert among[found.rows].all()
-    share = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.rows.tolist(), exact.rows.tolist(), strict=True)])
-    assert share == 1.0 if small else share > 0.3
+    search = searcher(factory=factory, parameters=parameters, rerank=5).over(database)
+    for part in (0.2, 0.05):
+        among = np.random.default_rng(2).random(ROWS) < part
+        exact = ExactSearcher("cpu").over(database).nearest(queries, 10, among)
+        np.testing.assert_array_equal(search.nearest(queries, 10, among).rows, exact.rows, "a small selection")
+        with monkeypatch.context() as patch:
+            patch.setattr(approximate_search, "FEWEST_SELECTED", 10)
+            found = search.nearest(queries, 10, among)
+        assert among[found.rows].all()
+        pairs = zip(found.rows.tolist(), exact.rows.tolist(), strict=True)
+        assert np.mean([len(set(a) & set(b)) / 10 for a, b in pairs]) > 0.95
     with pytest.raises(DataError, match="none of the 3000 rows"):
         search.nearest(queries, 10, np.zeros(ROWS, bool))
+
+
+def test_a_graph_is_not_asked_for_selections_that_it_would_have_to_look_too_far_for(descriptors, monkeypatch):
+    database, queries = descriptors
+    search = searcher(factory="HNSW8", parameters="efSearch=64", rerank=1).over(database)
+    among = np.random.default_rng(2).random(ROWS) < 0.1
+    asked, candidates = [], faiss_index.candidates
+    monkeypatch.setattr(approximate_search, "FEWEST_SELECTED", 10)
+    monkeypatch.setattr(faiss_index, "candidates", lambda *a: asked.append(a) or candidates(*a))
+    search.nearest(queries, 10, among)
+    assert len(asked) == 1
+    monkeypatch.setattr(faiss_index, "MOST_IN_SIGHT", 64 * 8)
+    found = search.nearest(queries, 10, among)
+    assert len(asked) == 1
+    exact = ExactSearcher("cpu").over(database).nearest(queries, 10, among)
+    np.testing.assert_array_equal(found.rows, exact.rows)
 
 
 def test_queries_that_the_index_finds_too_little_for_are_searched_exactly(descriptors, messages):
