@@ -15,9 +15,31 @@ from crosslocate.mining.related import draw_local, draw_one, flatten
 from crosslocate.mining.strategies import Strategy
 
 QUERIES_PER_CHUNK = 256
-"""Queries whose distances to the candidates are held at once: bounds memory at chunk x candidates."""
+"""Queries mined at once."""
+BLOCK = 1 << 16
+"""Candidates looked at at once by so many queries: with their descriptors, they bound memory. More are looked through
+in blocks; a smaller sample is one block."""
 FIGURES = ("violating", "trivial", "hardest", "positive")
 """What is told of a round as means."""
+
+
+@dataclass
+class Chosen:
+    """Triplets of some queries, as far as candidates have been looked through.
+
+    Attributes:
+        queries: Query rows [q].
+        positives: Database rows [q].
+        to_positive: Squared distances to them [q].
+        mined: Database rows of the negatives chosen so far, in the order of the strategy [q, n]; -1 for none.
+        to_mined: Squared distances to them [q, n], infinite where there are none; [q, 0] when none are measured.
+    """
+
+    queries: Rows
+    positives: Rows
+    to_positive: NDArray[np.float32]
+    mined: Rows
+    to_mined: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -74,14 +96,10 @@ class PooledMiner:
         database_descriptors: RowDescriptors | None,
     ) -> MinedRound:
         """See Miner; every query of the task has a triplet."""
-        lookups, pooled = None, None
-        if query_descriptors is not None and database_descriptors is not None:
-            candidates = candidates[database_descriptors.holds(candidates)]
-            lookups, pooled = (query_descriptors, database_descriptors), database_descriptors.of(candidates)
-        parts = [
-            self._mine_chunk(task, task.queries[i : i + QUERIES_PER_CHUNK], candidates, pooled, lookups)
-            for i in range(0, len(task.queries), QUERIES_PER_CHUNK)
-        ]
+        if query_descriptors is None or database_descriptors is None:
+            parts = [self._drawn(task, queries, candidates) for queries in _chunks(task.queries, len(candidates))]
+        else:
+            parts = self._measured(task, candidates, query_descriptors, database_descriptors)
         plan = np.concatenate([p.plan for p in parts]) if parts else np.zeros((0, 2 + self.negatives), np.int32)
         weights = np.array([len(p.plan) for p in parts], np.float64)
         figures = {name: _weighted([getattr(p, name) for p in parts], weights) for name in FIGURES}
@@ -95,49 +113,76 @@ class PooledMiner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `state_dict`."""
 
-    def _mine_chunk(
-        self,
-        task: MiningTask,
-        queries: Rows,
-        pool: Rows,
-        pooled: NDArray[np.float32] | None,
-        lookups: tuple[RowDescriptors, RowDescriptors] | None,
-    ) -> MinedRound:
-        relations, rule, rng = task.relations, task.rule, task.rng
-        allowed = allowed_candidates(queries, pool, relations.nonnegatives, rule)
-        if lookups is None or pooled is None:
-            positives = draw_one(relations.positives, queries, rng)
-            to_positive = np.full(len(queries), np.nan, np.float32)
-            to_pool = np.where(allowed, np.float32(0), np.float32(np.inf))
-        else:
-            anchors = lookups[0].of(queries)
-            positives, to_positive = nearest_positive(relations.positives, queries, anchors, lookups[1])
-            to_pool = squared_distances(anchors, pooled)
-            to_pool[~allowed] = np.inf
-        mined_count = self.negatives - self.local_negatives
-        columns = self.strategy.select(to_positive, to_pool, mined_count, rng)
+    @property
+    def _mined_count(self) -> int:
+        return self.negatives - self.local_negatives
+
+    def _drawn(self, task: MiningTask, queries: Rows, pool: Rows) -> MinedRound:
+        """Triplets of a chunk of queries without descriptors."""
+        allowed = allowed_candidates(queries, pool, task.relations.nonnegatives, task.rule)
+        positives = draw_one(task.relations.positives, queries, task.rng)
+        unknown = np.full(len(queries), np.nan, np.float32)
+        free = np.where(allowed, np.float32(0), np.float32(np.inf))
+        columns = self.strategy.select(unknown, free, self._mined_count, task.rng)
         mined = np.where(columns == NO_VIEW, NO_VIEW, pool[columns] if len(pool) else NO_VIEW)
-        local = draw_local(relations.nonnegatives, queries, rule, self.local_negatives, rng)
-        plan = np.concatenate([queries[:, None], positives[:, None], local, mined], axis=1).astype(np.int32)
-        figures = self._figures(to_positive, to_pool, columns, lookups is not None)
+        return self._triplets(task, Chosen(queries, positives, unknown, mined, free[:, :0]), measured=False)
+
+    def _measured(
+        self, task: MiningTask, candidates: Rows, queries: RowDescriptors, database: RowDescriptors
+    ) -> list[MinedRound]:
+        """Triplets of all chunks of queries; descriptors of the candidates are read once, block by block."""
+        pool, count = candidates[database.holds(candidates)], self._mined_count
+        chosen = []
+        for rows in _chunks(task.queries, 0):
+            positives = nearest_positive(task.relations.positives, rows, queries.of(rows), database)
+            none = np.full((len(rows), count), NO_VIEW, np.int64)
+            chosen.append(Chosen(rows, *positives, none, np.full(none.shape, np.inf, np.float32)))
+        for start in range(0, len(pool) if count else 0, BLOCK):
+            block = pool[start : start + BLOCK]
+            values = database.of(block)
+            for chunk in chosen:
+                self._look_through(task, block, squared_distances(queries.of(chunk.queries), values), chunk)
+        return [self._triplets(task, chunk, measured=len(pool) > 0 and count > 0) for chunk in chosen]
+
+    def _look_through(self, task: MiningTask, block: Rows, to_block: NDArray[np.float32], chunk: Chosen) -> None:
+        """Put a block of candidates to the strategy, and with them what it has chosen of those before."""
+        to_block[~allowed_candidates(chunk.queries, block, task.relations.nonnegatives, task.rule)] = np.inf
+        before = np.flatnonzero((chunk.mined != NO_VIEW).any(axis=0))
+        distances = np.concatenate([chunk.to_mined[:, before], to_block], axis=1) if len(before) else to_block
+        columns = self.strategy.select(chunk.to_positive, distances, self._mined_count, task.rng)
+        there, place = columns != NO_VIEW, np.maximum(columns, 0)
+        rows = block[np.maximum(place - len(before), 0)]
+        if len(before):
+            earlier = np.take_along_axis(chunk.mined[:, before], np.minimum(place, len(before) - 1), axis=1)
+            rows = np.where(place < len(before), earlier, rows)
+        chunk.mined = np.where(there, rows, NO_VIEW)
+        chunk.to_mined = np.where(there, np.take_along_axis(distances, place, axis=1), np.float32(np.inf))
+
+    def _triplets(self, task: MiningTask, chunk: Chosen, *, measured: bool) -> MinedRound:
+        near, count = task.relations.nonnegatives, self.local_negatives
+        local = draw_local(near, chunk.queries, task.rule, count, task.rng)
+        columns = [chunk.queries[:, None], chunk.positives[:, None], local, chunk.mined]
+        plan = np.concatenate(columns, axis=1).astype(np.int32)
+        figures = self._figures(chunk) if measured else (np.nan, np.nan, np.nan, np.nan)
         return MinedRound(plan, *figures, int((plan[:, 2:] == NO_VIEW).all(axis=1).sum()), len(plan))
 
-    def _figures(
-        self, to_positive: NDArray[np.float32], to_pool: NDArray[np.float32], columns: Rows, measured: bool
-    ) -> tuple[float, float, float, float]:
-        if not measured or columns.size == 0 or to_pool.shape[1] == 0:
-            return np.nan, np.nan, np.nan, np.nan
-        chosen = np.take_along_axis(to_pool, np.maximum(columns, 0), axis=1)
-        present = columns != NO_VIEW
-        violating = (chosen < to_positive[:, None] + self.margin) & present
-        hardest = np.where(present, chosen, np.inf).min(axis=1)
+    def _figures(self, chunk: Chosen) -> tuple[float, float, float, float]:
+        present = chunk.mined != NO_VIEW
+        violating = (chunk.to_mined < chunk.to_positive[:, None] + self.margin) & present
+        hardest = chunk.to_mined.min(axis=1)
         finite = np.isfinite(hardest)
         return (
             float(violating.sum() / max(1, present.sum())),
             float(1.0 - violating.any(axis=1).mean()),
             float(hardest[finite].mean()) if finite.any() else float("nan"),
-            float(to_positive.mean()),
+            float(chunk.to_positive.mean()),
         )
+
+
+def _chunks(queries: Rows, candidates: int) -> list[Rows]:
+    """Queries that are mined together, when all of so many candidates are looked at at once."""
+    size = int(np.clip(BLOCK * QUERIES_PER_CHUNK // max(1, candidates), 1, QUERIES_PER_CHUNK))
+    return [queries[i : i + size] for i in range(0, len(queries), size)]
 
 
 def allowed_candidates(queries: Rows, pool: Rows, nonnegatives: Csr, rule: PairRule) -> NDArray[np.bool_]:

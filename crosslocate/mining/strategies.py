@@ -16,7 +16,11 @@ Columns = NDArray[np.int64]
 
 
 class Strategy(Protocol):
-    """Chooses negatives among candidates."""
+    """Chooses negatives among candidates.
+
+    One that needs descriptors draws nothing, and what it chooses among candidates is what it chooses among the rest and
+    what it chose of a part of them: so a large sample is looked through in parts.
+    """
 
     @property
     def needs_descriptors(self) -> bool:

@@ -1,5 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crosslocate.data.relations import Csr, Relations
 from crosslocate.errors import ConfigError
@@ -9,7 +13,7 @@ from crosslocate.mining.miner import MiningTask
 from crosslocate.mining.order import spread_over_places
 from crosslocate.mining.pooled import PooledMiner, allowed_candidates, squared_distances
 from crosslocate.mining.related import flatten
-from crosslocate.mining.strategies import HardestNegatives, RandomNegatives, SemiHardAndHardNegatives
+from crosslocate.mining.strategies import HardestNegatives, RandomNegatives, SemiHardAndHardNegatives, SemiHardNegatives
 
 QUERIES, VIEWS, SIZE = 30, 200, 8
 
@@ -69,6 +73,50 @@ def test_plan_does_not_depend_on_the_chunk(monkeypatch):
     whole = mine(world, strategy).plan
     monkeypatch.setattr(pooled_module, "QUERIES_PER_CHUNK", 7)
     np.testing.assert_array_equal(mine(world, strategy).plan, whole)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([HardestNegatives(), SemiHardNegatives(40.0), SemiHardAndHardNegatives(5.0)]),
+    st.integers(0, 6), st.integers(1, 60), st.integers(0, 5), st.booleans(),
+)  # fmt: skip
+def test_plan_does_not_depend_on_the_blocks(strategy, negatives, block, seed, partly):
+    world, rng = World(seed), np.random.default_rng(seed)
+    world.query, world.database = (np.round(2 * v).astype(np.float32) for v in (world.query, world.database))  # ties
+    known = rng.random(VIEWS) < 0.6 if partly else np.ones(VIEWS, bool)
+    known[[v for p in world.positives for v in p]] = True
+    miner, pool = PooledMiner(strategy, negatives, 80, 0, 5.0), np.sort(rng.choice(VIEWS, 80, replace=False))
+    queries, database = world.lookups()
+    lookups = queries, RowDescriptors(database.rows, database.values, known)
+
+    def mined():
+        return miner.mine(MiningTask(np.arange(QUERIES), world.relations, world.rule, VIEWS, (seed,)), pool, *lookups)
+
+    whole = mined()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pooled_module, "BLOCK", block)
+        parts = mined()
+    assert len(whole.plan) == QUERIES
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(getattr(parts, name), value, err_msg=name)
+
+
+@pytest.mark.parametrize("strategy", [HardestNegatives(), RandomNegatives()])
+def test_memory_does_not_grow_with_queries_times_candidates(monkeypatch, strategy):
+    monkeypatch.setattr(pooled_module, "BLOCK", 100)
+    views, size = 20_000, 16
+    every = np.arange(257)
+    relations = Relations(*[Csr(every, np.arange(256, dtype=np.int32))] * 2)
+    values = np.random.default_rng(0).standard_normal((views, size)).astype(np.float16)
+    lookups = RowDescriptors(np.arange(256), values[:256]), RowDescriptors(np.arange(views), values)
+    task = MiningTask(np.arange(256), relations, lambda q, _: np.zeros(len(q), bool), views, (0,))
+    tracemalloc.start()
+    miner = PooledMiner(strategy, 5, views, 0, 0.2)
+    plan = miner.mine(task, np.arange(views), *(lookups if strategy.needs_descriptors else (None, None))).plan
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (plan[:, 2:] >= 0).all()
+    assert peak < 256 * views  # a byte a pair
 
 
 def test_local_negatives_are_near_distinct_and_allowed():
