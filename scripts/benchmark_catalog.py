@@ -38,7 +38,7 @@ STEPS = {
     "first": "opened for the first time: checked, mapped form made",
     "again": "opened again",
     "used": "opened again, split and fingerprint",
-    "columns": "opened again, all numeric columns read",
+    "columns": "opened again, four numeric columns read",
     "complete": "all images looked for among names that are given",
     "meta": "",
     "import": "imported from a meta structure",

@@ -9,7 +9,6 @@ again. Entries may be deleted at any time.
 import hashlib
 import json
 import logging
-import os
 import secrets
 import shutil
 import zlib
@@ -71,7 +70,6 @@ class RelationCache:
         entry = self.folder / hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16).hexdigest()
         if (found := _opened(entry, key, len(queries))) is not None:
             return found
-        _discard(entry)
         relations = relate(queries, database, model=model, **thresholds)
         if self._kept:
             self._keep(relations, entry, key)
@@ -121,8 +119,10 @@ def _identity(queries: Catalog, database: Catalog, model: PlaceDistance) -> dict
 
 
 def _opened(entry: Path, key: dict[str, Any], queries: int) -> Relations | None:
-    """The relations of an entry; None where there is none, or, with a warning, where it is damaged."""
-    if not os.path.isdir(entry):  # noqa: PTH112 - unlike Path.is_dir, False where one may not even look
+    """The relations of an entry; None where there is none, or, with a warning, where it was damaged and is removed."""
+    try:
+        seen = entry.stat().st_ino
+    except OSError:  # also where one may not even look
         return None
     try:
         header = json.loads((entry / HEADER).read_text(encoding="utf-8"))
@@ -134,6 +134,7 @@ def _opened(entry: Path, key: dict[str, Any], queries: int) -> Relations | None:
         positives, nonnegatives = (_csr(entry, name, queries) for name in RELATIONS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         log.warning("relations in %s cannot be used (%s); they are found anew", entry, error)
+        _discard(entry, seen)
         return None
     return Relations(positives, nonnegatives)
 
@@ -157,12 +158,13 @@ def _publish(draft: Path, entry: Path) -> None:
             raise
 
 
-def _discard(entry: Path) -> None:
-    """Remove what cannot be used, if there is anything, where that is allowed."""
+def _discard(entry: Path, seen: int) -> None:
+    """Remove what cannot be used, where that is allowed, unless another process put a new entry in its place."""
     rest = _beside(entry)
     with suppress(OSError):
-        entry.rename(rest)
-        shutil.rmtree(rest)
+        if entry.stat().st_ino == seen:
+            entry.rename(rest)
+            shutil.rmtree(rest)
 
 
 def _beside(entry: Path) -> Path:

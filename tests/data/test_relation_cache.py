@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -258,6 +259,41 @@ def test_many_at_once_keep_one_entry(tmp_path, catalogs, caplog):
         assert_same(run.result(), expected)
     assert len(list((tmp_path / "relations").iterdir())) == 1
     assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize("found", ["nothing", "damage"])
+def test_an_entry_that_another_process_publishes_meanwhile_stays(tmp_path, catalogs, caplog, monkeypatch, found):
+    folder, opened, checksum = tmp_path / "relations", relation_cache._opened, relation_cache._checksum
+    RelationCache(folder)(*catalogs, **LIMITS)
+    (kept,) = folder.iterdir()
+    kept.rename(tmp_path / "good")
+    if found == "damage":
+        shutil.copytree(tmp_path / "good", kept)
+        flip(kept / FILES[0], 0)
+
+    def published():
+        if (tmp_path / "good").exists():
+            if kept.exists():
+                kept.rename(tmp_path / "bad")
+            (tmp_path / "good").rename(kept)
+
+    def opened_before(*args):
+        answer = opened(*args)
+        published()
+        return answer
+
+    def summed_before(file):
+        answer = checksum(file)
+        published()
+        return answer
+
+    name, late = ("_opened", opened_before) if found == "nothing" else ("_checksum", summed_before)
+    (tmp_path / "good/the_same").touch()
+    monkeypatch.setattr(relation_cache, name, late)
+    assert_same(RelationCache(folder)(*catalogs, **LIMITS), relate(*catalogs, **LIMITS))
+    assert list(folder.iterdir()) == [kept]
+    assert (kept / "the_same").exists()
+    assert len(warnings_of(caplog)) == (found == "damage")
 
 
 def test_what_is_not_kept(tmp_path, catalogs, monkeypatch):
