@@ -3,7 +3,9 @@
 Every training is one of ``experiment=demo_depth`` with rounds of four batches, so with twenty-three refreshes an epoch.
 They differ in what a refresh embeds. Trainings that are finished in ``--folder`` are not repeated, one that was stopped
 goes on; arguments ``key=value`` are passed on to all of them. Prints recalls on the test strip of every seed and on
-average, and the images that were embedded for mining: in all, and as a share of those of the first case.
+average, and the images that were embedded for mining: in all, and as a share of those of the first case. ``memory``
+has four times as many candidates as ``full`` and ``partial``, so it differs from them in more than the refresh; so many
+embedded at every round are the case ``everything``, which is not run unless it is asked for.
 """
 
 import argparse
@@ -80,11 +82,21 @@ def main() -> None:
             train(run, [*COMMON, *CASES[case], f"seed={seed}", *more])
             found[case].append(outcome(run))
     (folder / "results.json").write_text(json.dumps(found, indent=1))
-    show(found)
+    show(found, more)
 
 
-def show(found: dict[str, list[dict[str, float]]]) -> None:
-    """Print the table."""
+def sampled(case: str, more: list[str]) -> str:
+    """Candidates of a round: what the last of the arguments says."""
+    key = "mining.sampled_negatives="
+    return next(a for a in reversed([*COMMON, *CASES[case], *more]) if a.startswith(key)).removeprefix(key)
+
+
+def show(found: dict[str, list[dict[str, float]]], more: list[str]) -> None:
+    """Print the table, and what its cases do not have in common beside the refresh."""
+    print("mining.sampled_negatives: " + ", ".join(f"{case} {sampled(case, more)}" for case in found))
+    if "memory" in found and "everything" not in found:
+        print("So memory differs by its candidates too; --cases everything embeds all views at every round.")
+    print()
     print("| refresh | recall@1 | recall@5 | recall@10 | mean | images embedded for mining | share | seconds |")
     print("|---|---|---|---|---|---:|---:|---:|")
     first = next(iter(found.values()))

@@ -30,7 +30,8 @@ CHUNK_BYTES = 1 << 26
 LARGEST_CHUNK = 256
 """Queries mined at once."""
 DENSE_SHARE = 1 / 4
-"""With samples, over all attempts, of this share of the database, distances to all of it are cheaper than to them."""
+"""With samples, over all attempts, of this share of the database, distances to all of it are cheaper than to them. At a
+fifth they cost the same time, and more memory."""
 
 
 @dataclass(frozen=True)
