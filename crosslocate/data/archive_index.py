@@ -1,6 +1,5 @@
 """Where the members of an archive lie: sorted arrays that processes share, however many members there are."""
 
-import os
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
@@ -13,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from crosslocate.data.drafts import draft_of, remove_left
 
 MAGIC = b"crosslocate archive index 1\n"
 HUGE = 1 << 62
@@ -119,7 +120,8 @@ class ArchiveIndex:
         Raises:
             OSError: When it cannot be written.
         """
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary = draft_of(path)
+        remove_left(path)
         try:
             with temporary.open("wb") as file:
                 file.write(MAGIC.ljust(32))

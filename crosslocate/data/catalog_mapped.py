@@ -26,6 +26,7 @@ from crosslocate.console import say
 from crosslocate.data.catalog_names import first_duplicate, hashes
 from crosslocate.data.catalog_paths import FILE_ROW
 from crosslocate.data.catalog_print import NUMBERS, Fingerprint
+from crosslocate.data.drafts import draft_of, remove_left
 from crosslocate.data.schema import check_header, checked_columns, read_header
 from crosslocate.errors import DataError
 
@@ -160,8 +161,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _write(place: Path, path: Path, file: pq.ParquetFile, stamp: Stamp) -> Mapped | None:
     """Write the mapped form and open it; it appears complete or not at all."""
-    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    temporary = draft_of(place)
     place.parent.mkdir(parents=True, exist_ok=True)
+    remove_left(place)
     try:
         with temporary.open("wb") as out:
             out.write(MAGIC)

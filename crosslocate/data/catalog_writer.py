@@ -1,6 +1,5 @@
 """Writing catalog files, from rows that come in batches."""
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from crosslocate.data.catalog_mapped import WORTH_MAPPING, discard_mapped, make_mapped, opened, parquet_column, taken
 from crosslocate.data.catalog_names import Hashes, first_duplicate, hashes
 from crosslocate.data.catalog_paths import FILE_ROW
+from crosslocate.data.drafts import draft_of, remove_left
 from crosslocate.data.schema import METADATA_KEY, SCHEMA, check_header, checked_columns, make_header
 from crosslocate.errors import DataError, UnwritableError
 
@@ -39,7 +39,7 @@ class CatalogWriter:
     def __init__(self, path: Path, role: str, images: Mapping[str, str], main: str | None = None) -> None:
         self.path, self._role, self._images = Path(path), role, dict(images)
         self._header = make_header(self.path, role, images, main)
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._temporary = draft_of(self.path)
         self._writer: pq.ParquetWriter | None = None
         self._schema: pa.Schema | None = None
         self._waiting: list[pa.Table] = []
@@ -117,6 +117,7 @@ class CatalogWriter:
         try:
             if self._writer is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                remove_left(self.path)
                 self._writer = pq.ParquetWriter(self._temporary, self._schema)
             self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=ROW_GROUP)
         except OSError as error:
