@@ -35,6 +35,7 @@ def localize(cfg: Any) -> "Answer":
     from crosslocate.localization.relief_map import find_terrain
     from crosslocate.localization.report import print_answer, write_answer
     from crosslocate.localization.selection import Selection
+    from crosslocate.retrieval.search import require_device
 
     made = made_with(Path(cfg.index)) if cfg.index else {}
     retriever = load_retriever(cfg.checkpoint, cfg.device, cfg.paths, **made)
@@ -45,13 +46,13 @@ def localize(cfg: Any) -> "Answer":
     if photo.fov_source == "assumed":
         say(f"{photo.name} does not say its field of view; 60 degrees are assumed (photo_fov=<degrees>)")
     dem = find_terrain(root, cfg.dem)
+    searcher = _searcher(cfg.search, str(retriever.device))
+    require_device(searcher)
     index = _index(cfg, retriever, root)
     grouping = Grouping(cfg.place_radius, math.radians(cfg.place_heading), cfg.temperature)
     selection = Selection.of(cfg)
     selection.among(index.database)  # an empty one is said before an index is made
-    search = _searcher(cfg.search, str(retriever.device)).over(
-        index.store.descriptors, index.path / "search", index.store.digest()
-    )
+    search = searcher.over(index.store.descriptors, index.path / "search", index.store.digest())
     localizer = Localizer(retriever, index, search, selection, grouping, cfg.views, cfg.top, str(cfg.checkpoint))
     answer = localizer.locate(photo)
 

@@ -23,6 +23,7 @@ from crosslocate.lit.recall import RecallCallback
 from crosslocate.lit.signals import own_signals
 from crosslocate.mining.callback import MiningCallback
 from crosslocate.models.network import build_network
+from crosslocate.retrieval.search import require_device
 
 
 def build_datamodule(cfg: DictConfig) -> RetrievalDataModule:
@@ -134,8 +135,13 @@ def build_mining(cfg: DictConfig) -> MiningCallback:
 
 
 def build_recall(cfg: DictConfig) -> RecallCallback:
-    """The callback that measures recalls."""
+    """The callback that measures recalls.
+
+    Raises:
+        ConfigError: It is to search on a GPU that is not there.
+    """
     recall: RecallCallback = build(cfg.evaluation)
+    require_device(recall.evaluator.searcher)
     return recall
 
 

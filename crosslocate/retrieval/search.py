@@ -26,6 +26,7 @@ SHOWN_BLOCKS = 20
 """Blocks of the database from which on progress is shown."""
 REFERENCE_ROWS = 4096
 """Database rows whose mean becomes the origin."""
+DEVICES = "cpu, cuda, cuda:<n>, or auto"
 UNIT_ROUNDOFF = 2.0**-24
 
 Rows = NDArray[np.int64]
@@ -96,6 +97,9 @@ class ExactSearcher:
         database_block: Database rows that are read, and on a GPU multiplied, at a time.
         query_block: Queries at a time. Memory: 4 bytes x database_block x D, 4 bytes x query_block x 2048 (on a GPU
             x database_block), and 36 bytes x (k + 32) for every query.
+
+    Attributes:
+        chosen: The device; None for "auto".
     """
 
     def __init__(self, device: str = "auto", database_block: int = 32768, query_block: int = 1024) -> None:
@@ -103,16 +107,18 @@ class ExactSearcher:
             if value < 1:
                 raise ConfigError(f"search.{key}", value, "an integer of at least 1")
         try:
-            self._device = None if device == "auto" else torch.device(device)
+            self.chosen = None if device == "auto" else torch.device(device)
         except RuntimeError as error:
-            raise ConfigError("search.device", device, "cpu, cuda, cuda:<n>, or auto") from error
+            raise ConfigError("search.device", device, DEVICES) from error
+        if self.chosen is not None and self.chosen.type not in ("cpu", "cuda"):
+            raise ConfigError("search.device", device, DEVICES)
         self.database_block, self.query_block = database_block, query_block
 
     @property
     def device(self) -> torch.device:
         """Where it searches. ``auto`` is decided when it is asked: a process of several has its own GPU only later."""
-        if self._device is not None:
-            return self._device
+        if self.chosen is not None:
+            return self.chosen
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
     def over(
@@ -122,12 +128,33 @@ class ExactSearcher:
         identity: str = "",  # noqa: ARG002
         queries: NDArray[np.floating] | None = None,  # noqa: ARG002
     ) -> "ExactSearch":
-        """As in `Searcher`; there is nothing to prepare, and nothing is kept."""
+        """As in `Searcher`; there is nothing to prepare, and nothing is kept.
+
+        Raises:
+            ConfigError: There is no such GPU here.
+        """
+        require_device(self)
         return ExactSearch(self, database)
 
     def search(self, queries: NDArray[np.floating], database: NDArray[np.floating], k: int) -> Neighbours:
         """The k nearest database rows of every query; see `ExactSearch.nearest`."""
         return self.over(database).nearest(queries, k)
+
+
+def require_device(searcher: Searcher) -> None:
+    """Check that there is the GPU that an exact search is to use, before descriptors are made for it.
+
+    This is for the job to do, since the machine that submits may have none.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    chosen = searcher.chosen if isinstance(searcher, ExactSearcher) else None
+    if chosen is None or chosen.type != "cuda":
+        return
+    number, found = chosen.index or 0, torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number >= found:
+        raise ConfigError("search.device", str(chosen), f"cpu or auto: torch finds {found or 'no'} GPUs here")
 
 
 class ExactSearch:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from crosslocate.errors import ConfigError, DataError
 from crosslocate.retrieval.faiss_search import FaissFlat
 from crosslocate.retrieval.proposals import DeviceProposals, HostProposals
-from crosslocate.retrieval.search import ExactSearcher
+from crosslocate.retrieval.search import ExactSearcher, require_device
 
 
 def brute_force(queries, database, k):
@@ -200,3 +200,22 @@ def test_a_gpu_gives_the_answer_of_the_cpu():
     cpu, gpu = (ExactSearcher(device, 4096).search(queries, database, 50) for device in ("cpu", "auto"))
     np.testing.assert_array_equal(gpu.rows, cpu.rows)
     np.testing.assert_array_equal(gpu.distances, cpu.distances)
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "gpu"])
+def test_devices_that_cannot_search_are_refused(device):
+    with pytest.raises(ConfigError, match=rf"search\.device='{device}' is not allowed; allowed: cpu, cuda"):
+        ExactSearcher(device)
+
+
+def test_a_gpu_that_is_not_there_is_missed_when_it_is_needed(monkeypatch):
+    database = np.ones((3, 2), np.float32)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    searcher = ExactSearcher("cuda")  # the machine that submits needs none
+    with pytest.raises(ConfigError, match=r"search\.device='cuda' .*finds no GPUs here"):
+        searcher.over(database)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_device(ExactSearcher("cuda:1"))
+    with pytest.raises(ConfigError, match=r"search\.device='cuda:2' .*finds 2 GPUs here"):
+        require_device(ExactSearcher("cuda:2"))
