@@ -4,8 +4,8 @@ Every training is one of ``experiment=demo_depth`` with rounds of four batches, 
 They differ in what a refresh embeds. Trainings that are finished in ``--folder`` are not repeated, one that was stopped
 goes on; arguments ``key=value`` are passed on to all of them. Prints recalls on the test strip of every seed and on
 average, and the images that were embedded for mining: in all, and as a share of those of the first case. ``memory``
-has four times as many candidates as ``full`` and ``partial``, so it differs from them in more than the refresh; so many
-embedded at every round are the case ``everything``, which is not run unless it is asked for.
+has four times as many candidates as ``full`` and ``partial``, so it differs from them in more than the refresh. Case
+``everything``, run when it is asked for, chooses among all views, embedded at every round.
 """
 
 import argparse

@@ -81,8 +81,9 @@ class IndexedCandidates:
         if self._since == since:
             return
         self._search, name = None, _name(since)
-        kept = since != moment.rounds and extractor.told(extractor.is_first and self._is_whole(extractor, name))
-        if not kept:
+        kept: list[bool] = []
+        extractor.by_first(lambda: kept.append(since != moment.rounds and self._is_whole(extractor, name)))
+        if not extractor.told(kept)[0]:
             if since != moment.rounds:
                 log.warning("The index of round %d is missing; it is made anew with other weights", since)
             extractor.database(np.arange(extractor.sizes[0], dtype=np.int64), name)
