@@ -105,9 +105,7 @@ def _check_selection(cfg: Any) -> None:
         region = list(cfg.region)
         good = len(region) == 4 and all(-limit <= v <= limit for v, limit in zip(region, (180, 90) * 2, strict=True))
         if not good or region[1] > region[3]:
-            allowed = (
-                "[west, south, east, north], degrees from -180 to 180 and -90 to 90, south up to north, or null"
-            )
+            allowed = "[west, south, east, north], degrees from -180 to 180 and -90 to 90, south up to north, or null"
             raise ConfigError("region", region, allowed)
     if cfg.altitude is not None:
         altitude = list(cfg.altitude)
