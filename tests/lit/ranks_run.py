@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytorch_lightning as pl
+import recall_run
 import torch
 import torch.distributed
 from hydra import compose, initialize_config_dir
@@ -20,6 +21,7 @@ from crosslocate.data.distance import Geodesic
 from crosslocate.data.relation_cache import RelationCache
 from crosslocate.data.schema import SCHEMA
 from crosslocate.lit.assembly import build_datamodule, build_mining, build_module, build_recall
+from crosslocate.retrieval import approximate as maker
 from crosslocate.retrieval.approximate import ApproximateSearcher
 from crosslocate.retrieval.search import ExactSearcher
 from crosslocate.retrieval.store import DescriptorStore
@@ -62,6 +64,7 @@ def measure(folder: Path, dataset: Path, ranks: int) -> dict[str, Any]:
     found = {case: mine(case, folder / case, dataset, ranks) for case in MINING}
     found["store"] = fill(folder / "store", rank, ranks)
     found["searched"] = search(folder, rank, ranks)
+    found["recalls"] = recalls_by_index(folder / "recalls", rank, ranks)
     return {**found, "relations": relate(folder, dataset, ranks)}
 
 
@@ -101,9 +104,26 @@ def search(folder: Path, rank: int, ranks: int) -> dict[str, Any]:
     return {**found, "files": sorted(path.suffix for path in (folder / "search").iterdir())}
 
 
-def approximate() -> ApproximateSearcher:
+def recalls_by_index(folder: Path, rank: int, ranks: int) -> dict[str, Any]:
+    """Recalls that the callback measures with an index that loses some neighbours."""
+    if rank == 0:
+        folder.mkdir()
+        recall_run.write_catalogs(folder)
+    meet(ranks)
+    found = {}
+    for name, searcher in (("exact", ExactSearcher("cpu")), ("approximate", approximate("IVF4,Flat", "nprobe=1"))):
+        changes = {"numbers": [1, 2], "objective": "val/recall@1_20m", "searcher": searcher}
+        callback = recall_run.recall_callback(folder / name, **changes)
+        trainer = recall_run.make_trainer(folder, callback, ranks)
+        with mock.patch.object(maker, "FEWEST_ROWS", 1):
+            trainer.validate(recall_run.Module(), datamodule=recall_run.Data(folder), verbose=False)
+        found[name] = {"results": dict(callback.results["val"]), "matches": vars(callback.matches["val"])}
+    return found
+
+
+def approximate(factory: str = "IVF16,Flat", parameters: str = "nprobe=3") -> ApproximateSearcher:
     return ApproximateSearcher(
-        "IVF16,Flat", "", "nprobe=3", training_rows=1000, rerank=1, sample=5, floor=0.0, threads=1, seed=0
+        factory, "", parameters, training_rows=1000, rerank=1, sample=5, floor=0.0, threads=1, seed=0
     )  # fmt: skip
 
 

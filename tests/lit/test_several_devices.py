@@ -114,6 +114,20 @@ def test_every_process_has_the_recalls_of_one(outcomes, ranks):
 
 
 @pytest.mark.parametrize("ranks", RANKS)
+def test_every_process_has_the_recalls_that_one_measures_by_an_index(outcomes, ranks):
+    (one,) = outcomes[1]["together"]
+    expected, exact = one["recalls"]["approximate"], one["recalls"]["exact"]
+    assert not np.array_equal(expected["matches"]["neighbours"], exact["matches"]["neighbours"]), "it loses some"
+    figures = {name: value for name, value in expected["results"].items() if name != "search"}
+    for found in outcomes[ranks]["together"]:
+        results = found["recalls"]["approximate"]["results"]
+        assert {name: value for name, value in results.items() if name != "search"} == figures
+        assert results["search"]["found"] == expected["results"]["search"]["found"]
+        for name, values in found["recalls"]["approximate"]["matches"].items():
+            np.testing.assert_array_equal(values, expected["matches"][name], err_msg=name)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
 def test_every_process_fills_its_part_of_one_store(outcomes, ranks):
     (one,), several = outcomes[1]["together"], outcomes[ranks]["together"]
     assert [found["store"]["own"] for found in several] == [
