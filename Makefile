@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THREADS ?= 2
-JOBS ?= 2
+JOBS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help install lint format typecheck test test-full demo wheel clean
 

@@ -72,9 +72,11 @@ def launcher(arguments, folder):
 
 
 @pytest.fixture(scope="module")
-def runs(tiny_dataset, tmp_path_factory):
-    """Folders of all runs by number of processes, way of starting, and fate."""
-    folders = {cell: tmp_path_factory.mktemp(f"{cell[1]}_{cell[0]}") for cell in product(PROCESSES, STARTS)}
+def runs(request, tiny_dataset, tmp_path_factory):
+    """Folders of the runs that are looked at, by number of processes, way of starting, and fate."""
+    looked_at = [item.callspec.params["cell"] for item in request.session.items if item.module is request.module]
+    cells = dict.fromkeys([*((processes, "single") for processes in PROCESSES), *(cell[:2] for cell in looked_at)])
+    folders = {cell: tmp_path_factory.mktemp(f"{cell[1]}_{cell[0]}") for cell in cells}
     ways = {"single": single, "sweep": sweep, "launcher": launcher}
 
     def run(cell):
@@ -101,7 +103,11 @@ def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-CELLS = list(product(PROCESSES, STARTS, FATES))
+CELLS = [
+    pytest.param(cell, marks=[pytest.mark.slow] if cell[0] == 1 and cell[1] != "single" else [])
+    for cell in product(PROCESSES, STARTS, FATES)
+]
+"""Several processes are the harder case: of one, only the single run is in the fast suite."""
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(map(str, cell)))

@@ -73,9 +73,10 @@ def small(command: str, tiny: Path) -> list[str]:
 
 
 def two_jobs(overrides: list[str]) -> list[str]:
-    """A sweep's overrides with two values of the first list, and one of every other."""
+    """A sweep's overrides with two values of the first list, one where the network is large, and one of every other."""
     lists = [k for k, override in enumerate(overrides) if "," in override]
-    kept = {k: 2 if k == lists[0] else 1 for k in lists}
+    large = any(override.startswith("backbone=") for override in overrides)
+    kept = {k: 2 if k == lists[0] and not large else 1 for k in lists}
     return [",".join(o.split(",")[: kept[k]]) if k in kept else o for k, o in enumerate(overrides)]
 
 

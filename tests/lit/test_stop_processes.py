@@ -31,17 +31,11 @@ def two_processes(stress, tmp_path_factory):
     return trial, stress.undisturbed(trial)[0]
 
 
-@pytest.mark.parametrize(
-    "aims",
-    [
-        ["validation:5:SIGUSR2:1"],
-        pytest.param(["validation:5:SIGUSR2:1", "extraction:3:SIGTERM:1"], marks=pytest.mark.slow),
-    ],
-    ids=["once", "twice"],
-)
-def test_one_of_two_processes_is_asked_to_stop_and_both_do(stress, two_processes, aims):
+@pytest.mark.slow
+def test_one_of_two_processes_is_asked_to_stop_and_both_do(stress, two_processes):
     trial, reference = two_processes
-    run = trial.folder / f"run_{len(aims)}"
+    run = trial.folder / "run"
+    aims = ["validation:5:SIGUSR2:1", "extraction:3:SIGTERM:1"]
     for restarts, aim in enumerate(aims):
         signum = signal.Signals[aim.split(":")[2]]
         assert stress.ended(trial.start(run, restarts, aim)) == 128 + signum, run.with_suffix(".log").read_text()
