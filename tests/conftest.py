@@ -1,11 +1,17 @@
 """A tiny data set in the true layout, written once per session."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tiny_scenes import HEIGHT, WIDTH, build_dataset
 
 from crosslocate.data.datamodule import RetrievalDataModule
+
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+"""The same examples every time; HYPOTHESIS_PROFILE=default looks for others."""
 
 LONG = (
     "test_platform_matrix", "test_readme", "test_cluster", "test_presets", "test_sweep", "test_tune",

@@ -25,9 +25,10 @@ _MIN_RADIUS = WGS84_SEMI_MAJOR * (1.0 - WGS84_ECCENTRICITY_SQUARED)
 """Smallest radius of curvature of WGS84 (along the meridian, at the equator), metres."""
 _FARTHEST = 20_004_000.0
 """Metres; no two points of WGS84 are as far apart."""
-_LONGEST_CHORD = 2.0 * WGS84_SEMI_MAJOR
 _ROUNDING = 1e-6
 """Metres, far above the rounding of coordinates of some thousand kilometres (about 1e-9 m)."""
+_LONGEST_CHORD = 2.0 * WGS84_SEMI_MAJOR + _ROUNDING
+"""Metres; the computed chord of antipodes can exceed the diameter by its rounding."""
 
 
 class Posed(Protocol):

@@ -161,3 +161,10 @@ def test_memory_of_places_with_very_many_views():
         assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_antipodes_are_within_their_own_distance():
+    rng = np.random.default_rng(0)
+    query, view = np.array([[-3.82788307e-07, 3.42740535e-07]]), np.array([[180.0, -8.79993394e-07]])
+    metres = Geodesic().metres((query[:, 0], query[:, 1]), (view[:, 0], view[:, 1]))
+    assert views_within(_posed(query, rng), _posed(view, rng), float(metres[0])).indices.tolist() == [0]
