@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crosslocate.data.drafts import draft_of, remove_left
+from crosslocate.drafts import draft_of, remove_abandoned
 
 MAGIC = b"crosslocate archive index 1\n"
 HUGE = 1 << 62
@@ -121,7 +121,7 @@ class ArchiveIndex:
             OSError: When it cannot be written.
         """
         temporary = draft_of(path)
-        remove_left(path)
+        remove_abandoned(path)
         try:
             with temporary.open("wb") as file:
                 file.write(MAGIC.ljust(32))

@@ -26,8 +26,8 @@ from crosslocate.console import say
 from crosslocate.data.catalog_names import first_duplicate, hashes
 from crosslocate.data.catalog_paths import FILE_ROW
 from crosslocate.data.catalog_print import NUMBERS, Fingerprint
-from crosslocate.data.drafts import draft_of, remove_left
 from crosslocate.data.schema import check_header, checked_columns, read_header
+from crosslocate.drafts import draft_of, remove_abandoned
 from crosslocate.errors import DataError
 
 WORTH_MAPPING = 1 << 18
@@ -163,7 +163,7 @@ def _write(place: Path, path: Path, file: pq.ParquetFile, stamp: Stamp) -> Mappe
     """Write the mapped form and open it; it appears complete or not at all."""
     temporary = draft_of(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    remove_left(place)
+    remove_abandoned(place)
     try:
         with temporary.open("wb") as out:
             out.write(MAGIC)

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from crosslocate.data.catalog_mapped import WORTH_MAPPING, discard_mapped, make_mapped, opened, parquet_column, taken
 from crosslocate.data.catalog_names import Hashes, first_duplicate, hashes
 from crosslocate.data.catalog_paths import FILE_ROW
-from crosslocate.data.drafts import draft_of, remove_left
 from crosslocate.data.schema import METADATA_KEY, SCHEMA, check_header, checked_columns, make_header
+from crosslocate.drafts import draft_of, remove_abandoned
 from crosslocate.errors import DataError, UnwritableError
 
 ROW_GROUP = 1 << 20
@@ -117,7 +117,7 @@ class CatalogWriter:
         try:
             if self._writer is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                remove_left(self.path)
+                remove_abandoned(self.path)
                 self._writer = pq.ParquetWriter(self._temporary, self._schema)
             self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=ROW_GROUP)
         except OSError as error:

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 from crosslocate.console import say
 from crosslocate.data.locking import locked
+from crosslocate.drafts import draft_of, remove_abandoned
 from crosslocate.errors import StoreError
-from crosslocate.retrieval.drafts import draft_of, remove_abandoned
 
 FORMAT = 2
 

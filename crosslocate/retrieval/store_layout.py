@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from crosslocate.drafts import draft_of, remove_abandoned
 from crosslocate.errors import StoreError
-from crosslocate.retrieval.drafts import draft_of, remove_abandoned
 from crosslocate.retrieval.row_file import reserve
 from crosslocate.retrieval.store_header import HEADER, StoreHeader, read_header
 

@@ -340,8 +340,10 @@ def test_drafts_of_killed_writers_are_removed(descriptors, tmp_path):
     gone = subprocess.Popen(["true"])
     gone.wait()
     host = socket.gethostname()
-    dead = [tmp_path / f".{name}.{host}.{gone.pid}.00ff" for name in (index.name, f"{index.stem}.trained.faiss")]
-    alive = tmp_path / f".{index.name}.{host}.{os.getpid()}.00ff"
+    dead = [
+        tmp_path / f".{name}.{host}.{gone.pid}.00ff00ff.tmp" for name in (index.name, f"{index.stem}.trained.faiss")
+    ]
+    alive = tmp_path / f".{index.name}.{host}.{os.getpid()}.00ff00ff.tmp"
     for path in (*dead, alive):
         path.touch()
     searcher().over(descriptors[0], tmp_path, "others")

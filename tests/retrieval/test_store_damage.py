@@ -212,7 +212,7 @@ def test_drafts_of_killed_processes_are_removed_and_others_left(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     abandoned, living, elsewhere = (
-        tmp_path / f".a.{machine}.{process}.00ff"
+        tmp_path / f".a.{machine}.{process}.00ff00ff.tmp"
         for machine, process in ((host, dead.pid), (host, os.getpid()), (f"{host}x", dead.pid))
     )
     for draft in (abandoned, living, elsewhere):
