@@ -17,8 +17,8 @@ def render(cfg: Any) -> dict[str, Any]:
     """The whole job of a validated configuration; returns the manifest."""
     from crosslocate.config.build import build
     from crosslocate.console import say
-    from crosslocate.terrain.sheet import contact_sheet
-    from crosslocate.terrain.survey import render_survey
+    from crosslocate.terrain.job.sheet import contact_sheet
+    from crosslocate.terrain.job.survey import render_survey
 
     root = Path(cfg.output)
     manifest = render_survey(root, build(cfg.terrain.dem), build(cfg.terrain.specification), workers=cfg.workers)

@@ -18,9 +18,9 @@ from affine import Affine
 from rich.console import Console
 from rich.table import Table
 
-from crosslocate.terrain.camera import Camera
-from crosslocate.terrain.dem import WGS84_CRS, Dem, embedded_dem
-from crosslocate.terrain.raycast import RayCaster
+from crosslocate.terrain.casting.camera import Camera
+from crosslocate.terrain.casting.raycast import RayCaster
+from crosslocate.terrain.elevation.dem import WGS84_CRS, Dem, embedded_dem
 
 SIZES = ((128, 96), (500, 384), (1024, 768))
 POSES = {"level": (0.0, 0.0), "pitch 5, roll 2 deg": (np.radians(5), np.radians(2))}

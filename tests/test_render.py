@@ -6,7 +6,7 @@ from crosslocate.config.render_schema import validate_render
 from crosslocate.config.schema import register
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.render import render
-from crosslocate.terrain.specification import Specification
+from crosslocate.terrain.job.specification import Specification
 
 SMALL = [
     "terrain.specification.places={train:1,val:1,test:1}",

@@ -22,7 +22,7 @@ from crosslocate.lit.restore import Retriever
 from crosslocate.localization.image_print import images_fingerprint
 from crosslocate.retrieval.extraction_report import ExtractionReport
 from crosslocate.retrieval.store import DescriptorStore
-from crosslocate.terrain.manifest import MANIFEST
+from crosslocate.terrain.job.manifest import MANIFEST
 
 FORMAT = 3
 HEADER, DESCRIPTORS = "index.json", "descriptors"

@@ -21,7 +21,7 @@ from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.relief_map import BEST, INK, OTHER, PAPER, TRUTH, draw_map
 from crosslocate.localization.report import heading_text, metres_text
 from crosslocate.localization.window import window_around
-from crosslocate.terrain.dem import Dem
+from crosslocate.terrain.elevation.dem import Dem
 
 PANELS = 5
 """How many candidates are shown with their view; the map shows all of them."""

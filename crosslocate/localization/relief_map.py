@@ -16,8 +16,8 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.photo import Pose
 from crosslocate.localization.window import Window
-from crosslocate.terrain.dem import Dem, embedded_dem, read_dem
-from crosslocate.terrain.manifest import MANIFEST, read_manifest
+from crosslocate.terrain.elevation.dem import Dem, embedded_dem, read_dem
+from crosslocate.terrain.job.manifest import MANIFEST, read_manifest
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.geo import radii_of_curvature
-from crosslocate.terrain.dem import Dem
+from crosslocate.terrain.elevation.dem import Dem
 
 Floats = NDArray[np.float64]
 

@@ -60,7 +60,7 @@ def test_whole_configurations_pass(experiment, logger):
         ({"a": [{"b": [1, {"c": HOSTILE}]}]}, "a.0.b.1.c._target_="),
         ({"a": ({"_target_": "torch.load", "_partial_": True},)}, "a.0._target_='torch.load'"),
         ({"_target_": "crosslocate.formats.conversion.write_catalogs"}, "_target_="),
-        ({"_target_": "crosslocate.terrain.dem.read_dem"}, "_target_="),
+        ({"_target_": "crosslocate.terrain.elevation.dem.read_dem"}, "_target_="),
         ({"_target_": "torch.optim.lr_scheduler.LambdaLR"}, "_target_="),
         ({"name": "torch.optim.SGD", "_target_": "${name}"}, "_target_="),
         ({"_target_": "${oc.env:CROSSLOCATE_CACHE,torch.load}"}, "_target_="),

@@ -167,7 +167,7 @@ def test_the_palette_of_the_option_is_that_of_the_renderer():
     import yaml
 
     from crosslocate.config.app import conf_dir
-    from crosslocate.terrain.landcover import SEGMENT_COLOURS
+    from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS
 
     option = yaml.safe_load((conf_dir() / "tensor/segments_onehot.yaml").read_text())
     assert option["palette"] == SEGMENT_COLOURS.tolist()

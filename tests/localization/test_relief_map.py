@@ -16,7 +16,7 @@ from crosslocate.localization.relief_map import (
     round_length,
 )
 from crosslocate.localization.window import Window, window_around
-from crosslocate.terrain.dem import Dem, embedded_dem
+from crosslocate.terrain.elevation.dem import Dem, embedded_dem
 
 degrees = st.floats(-60.0, 60.0)
 

@@ -14,7 +14,7 @@ from crosslocate.localization.photo import Photo, Pose
 from crosslocate.localization.picture import as_rgb, draw_answer
 from crosslocate.localization.places import RankedPlace
 from crosslocate.localization.report import as_geojson, as_json, as_table, heading_text, metres_text, write_answer
-from crosslocate.terrain.dem import embedded_dem
+from crosslocate.terrain.elevation.dem import embedded_dem
 
 
 @pytest.fixture

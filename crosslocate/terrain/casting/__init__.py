@@ -1,0 +1,1 @@
+"""Cameras and rays: where every pixel of a view meets the terrain."""

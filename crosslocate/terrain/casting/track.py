@@ -1,0 +1,89 @@
+"""Ground tracks: where the geodesics that leave one point run in the raster.
+
+A camera sees along geodesics. With ``x = s sin(azimuth)`` and ``y = s cos(azimuth)`` (azimuthal equidistant
+coordinates around the camera) raster column and row are smooth functions of (x, y), whatever the CRS of the raster. One
+polynomial of degree 5, fitted to exact geodesics, replaces them: along one azimuth it is a polynomial in the ground
+distance s. At 36 degrees north its error is 1e-10 posts of 90 m at 30 km and 2e-7 at 100 km.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslocate.errors import TerrainError
+from crosslocate.geo import destination
+from crosslocate.terrain.elevation.dem import Dem
+
+Floats = NDArray[np.float64]
+
+DEGREE = 5
+TOLERANCE_POSTS = 0.02
+"""Largest departure from the exact geodesics that is accepted, in posts."""
+
+_POWERS = [(i, degree - i) for degree in range(1, DEGREE + 1) for i in range(degree + 1)]
+
+
+@cache
+def _nodes() -> tuple[Floats, Floats, Floats]:
+    """Fitting nodes on the unit disc, (x, y), and the matrix that takes values there to coefficients."""
+    radius = np.sin(np.pi / 2 * np.arange(1, 8) / 7)
+    angle = 2 * np.pi * np.arange(17) / 17
+    x, y = (np.outer(radius, f(angle)).ravel() for f in (np.sin, np.cos))
+    design = np.stack([x**i * y**j for i, j in _POWERS], axis=1)
+    return x, y, np.linalg.pinv(design)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTrack:
+    """The raster coordinates of geodesics around one point.
+
+    Attributes:
+        origin: Raster coordinates (column, row) of the point.
+        coefficients: ``[2, 20]``, for column and row, of the monomials x**i y**j (metres), ordered by i + j, then i.
+        radius: Ground distance in metres to which the fit goes.
+        error: Largest departure from exact geodesics at the fitting nodes, in posts.
+    """
+
+    origin: Floats
+    coefficients: Floats
+    radius: float
+    error: float
+
+    @property
+    def jacobian(self) -> Floats:
+        """Derivatives of (column, row) by metres (east, north) at the point, 2 x 2."""
+        return self.coefficients[:, 1::-1]
+
+    def positions(self, azimuth: float, distance: Floats) -> tuple[Floats, Floats]:
+        """Raster coordinates (column, row) at ground distances in metres along an azimuth in radians."""
+        x, y = distance * math.sin(azimuth), distance * math.cos(azimuth)
+        monomials = np.stack([x**i * y**j for i, j in _POWERS])
+        column, row = np.tensordot(self.coefficients, monomials, 1) + self.origin.reshape(2, *([1] * distance.ndim))
+        return column, row
+
+
+def fit_ground_track(dem: Dem, longitude: float, latitude: float, radius: float) -> GroundTrack:
+    """Fit the ground tracks around a WGS84 position (degrees) out to ``radius`` metres.
+
+    The fit is exact at the origin. Its error grows with the sixth power of the radius.
+
+    Raises:
+        TerrainError: The fit is off by more than ``TOLERANCE_POSTS`` posts (a pole, or too large a radius).
+    """
+    x, y, solve = _nodes()
+    lon, lat = destination(longitude, latitude, np.arctan2(x, y), radius * np.hypot(x, y))
+    origin = np.array([float(a) for a in dem.pixel_of(longitude, latitude)])
+    values = np.stack(dem.pixel_of(lon, lat), axis=1) - origin
+    unit = solve @ values
+    design = np.stack([x**i * y**j for i, j in _POWERS], axis=1)
+    error = float(np.abs(design @ unit - values).max())
+    if not error <= TOLERANCE_POSTS:
+        raise TerrainError(
+            f"geodesics around ({longitude:.6f}, {latitude:.6f}) cannot be followed to {radius / 1000:.0f} km in "
+            f"{dem.crs}: {error:.3g} posts off, {TOLERANCE_POSTS} allowed; use a smaller max_distance"
+        )
+    scale = np.array([radius ** -(i + j) for i, j in _POWERS])
+    return GroundTrack(origin, np.ascontiguousarray((unit * scale[:, None]).T), radius, error)

@@ -1,0 +1,1 @@
+"""Elevation models: what is read, how it is kept, where its posts are."""

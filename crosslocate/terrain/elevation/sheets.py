@@ -1,0 +1,141 @@
+"""The arrays of a terrain that rays march through: posts at several levels of detail, and the tops of blocks of cells.
+
+A *sheet* is one level of detail of one layer (elevation model) of a terrain. Level l of a layer has the posts at every
+2**l-th row and column of its lattice, smoothed so that it is fit to be seen from where a pixel covers about as much
+ground as one of its cells. All sheets lie one after the other in one flat array of posts, layer by layer, finest level
+first, rows by rows; so one file holds a terrain, and compiled code takes it whole.
+
+For every sheet there is a pyramid of tops: the highest post in every block of 2**k x 2**k cells (a cell lies between four
+posts) and of the ring of cells around it, k from 1 to `BLOCK_LEVELS`. These too lie in one flat array.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Posts = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+BLOCK_LEVELS = 6
+"""Sizes of blocks: 2 to 64 cells along a side."""
+
+FEWEST_POSTS = 8
+"""A layer gets no level of detail with fewer rows or columns than that."""
+
+
+class Sheets(NamedTuple):
+    """Where things lie; S sheets, K = `BLOCK_LEVELS`.
+
+    Attributes:
+        layer: Number of the layer, [S].
+        level: Level of detail, [S]; 0 holds the posts of the elevation model.
+        rows: Rows of posts, [S].
+        columns: Columns of posts, [S].
+        offset: Index of the first post in the flat array, [S].
+        top_offset: Index of the first block in the flat array of tops, [S, K], for blocks of 2 ** (k + 1) cells.
+        top_columns: Blocks in a row, [S, K].
+    """
+
+    layer: Integers
+    level: Integers
+    rows: Integers
+    columns: Integers
+    offset: Integers
+    top_offset: Integers
+    top_columns: Integers
+
+    @property
+    def posts(self) -> int:
+        """Length of the flat array of posts."""
+        return int((self.rows * self.columns).sum())
+
+    @property
+    def tops(self) -> int:
+        """Length of the flat array of tops."""
+        last = blocks(int(self.rows[-1]), BLOCK_LEVELS)
+        return int(self.top_offset[-1, -1] + last * self.top_columns[-1, -1])
+
+    def view(self, sheet: int, posts: Posts) -> Posts:
+        """The posts of one sheet, [rows, columns], without a copy."""
+        rows, columns, first = int(self.rows[sheet]), int(self.columns[sheet]), int(self.offset[sheet])
+        return posts[first : first + rows * columns].reshape(rows, columns)
+
+
+def blocks(posts: int, level: int) -> int:
+    """Number of blocks of 2 ** level cells along a side of some posts."""
+    return -(-(posts - 1) // (1 << level))
+
+
+def plan_sheets(shapes: Sequence[tuple[int, int]]) -> Sheets:
+    """The sheets of layers whose elevation models have these shapes (rows, columns)."""
+    sizes = []
+    for layer, (rows, columns) in enumerate(shapes):
+        level = 0
+        while level == 0 or min(rows, columns) >= FEWEST_POSTS:
+            sizes.append((layer, level, rows, columns))
+            rows, columns, level = (rows + 1) // 2, (columns + 1) // 2, level + 1
+    layers, levels, rows_, columns_ = np.array(sizes, np.int64).T
+    counts = np.array([[blocks(r, k + 1) * blocks(c, k + 1) for k in range(BLOCK_LEVELS)] for _, _, r, c in sizes])
+    widths = np.array([[blocks(c, k + 1) for k in range(BLOCK_LEVELS)] for _, _, _, c in sizes], np.int64)
+    first = np.concatenate([[0], np.cumsum(counts.ravel())[:-1]]).reshape(counts.shape).astype(np.int64)
+    posts = rows_ * columns_
+    offset = np.concatenate([[0], np.cumsum(posts)[:-1]]).astype(np.int64)
+    return Sheets(layers, levels, rows_, columns_, offset, first, widths)
+
+
+def fill_levels(posts: Posts, sheets: Sheets) -> None:
+    """Compute the coarser levels of all layers in place from their level 0.
+
+    A coarser post is the mean of the finer posts around it with weights 1 2 1 along rows and columns; voids (NaN) do not
+    count, and it is void only where all of them are.
+    """
+    for sheet in np.flatnonzero(sheets.level > 0):
+        fine, coarse = sheets.view(int(sheet) - 1, posts), sheets.view(int(sheet), posts)
+        coarse[:] = _halved(fine)
+
+
+def fill_tops(posts: Posts, tops: Posts, sheets: Sheets) -> None:
+    """Compute the tops of all sheets. Cells with a void post count as lower than everything."""
+    for sheet in range(len(sheets.layer)):
+        cells = _cell_tops(sheets.view(sheet, posts))
+        for k in range(BLOCK_LEVELS):
+            strips = _reduce_with_ring(cells, 2 << k)
+            level = _reduce_with_ring(strips.T, 2 << k).T
+            first = int(sheets.top_offset[sheet, k])
+            tops[first : first + level.size] = level.ravel()
+
+
+def _halved(fine: Posts) -> Posts:
+    known = np.isfinite(fine)
+    total, weight = _smoothed(np.where(known, fine, np.float32(0))), _smoothed(known.astype(np.float32))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > 0, total / weight, np.nan).astype(np.float32)
+
+
+def _smoothed(values: Posts) -> Posts:
+    for axis in (0, 1):
+        padded = np.pad(values, [(1, 1) if a == axis else (0, 0) for a in (0, 1)])
+        n = values.shape[axis]
+        parts = [np.take(padded, np.arange(k, n + k, 2), axis=axis) for k in range(3)]
+        values = parts[0] + 2 * parts[1] + parts[2]
+    return values
+
+
+def _cell_tops(posts: Posts) -> Posts:
+    """Highest of the four posts of each cell; a void post (NaN, which np.maximum passes on) sinks the cell."""
+    pairs = np.maximum(posts[:, :-1], posts[:, 1:])
+    tops: Posts = np.maximum(pairs[:-1], pairs[1:])
+    tops[np.isnan(tops)] = -np.inf
+    return tops
+
+
+def _reduce_with_ring(cells: Posts, size: int) -> Posts:
+    """Highest of each ``size`` consecutive rows and of the one row before and after them."""
+    starts = np.arange(0, len(cells), size)
+    highest: Posts = np.maximum.reduceat(cells, starts, axis=0)
+    last_before, first_after = cells[starts[1:] - 1], cells[starts[1:]]
+    np.maximum(highest[1:], last_before, out=highest[1:])
+    np.maximum(highest[:-1], first_after, out=highest[:-1])
+    return highest

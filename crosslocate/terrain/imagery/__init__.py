@@ -1,0 +1,1 @@
+"""Pictures from hits: depth, silhouettes, segments, normals, photographs."""

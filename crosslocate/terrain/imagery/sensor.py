@@ -1,0 +1,71 @@
+"""From the light that reaches a camera to the bytes it stores: lens, exposure, tone, sensor noise, JPEG."""
+
+import math
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from crosslocate.errors import TerrainError
+from crosslocate.terrain.imagery.appearance import Appearance
+from crosslocate.terrain.imagery.noise import hash_gaussian
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
+_BRIGHT = 0.32
+_TONE_STEPS = 1024
+_TONE_END = 2.0  # linear value at which the tone curve has reached 1
+
+
+def _tone_table() -> NDArray[np.float64]:
+    """The tone curve (extended Reinhard 2002, then gamma 2.2) at equal steps of the root of the linear value."""
+    x = _TONE_END * (np.arange(_TONE_STEPS + 2) / _TONE_STEPS) ** 2
+    return np.minimum(1.0, x * (1.0 + 0.1 * x) / (1.0 + 0.35 * x)) ** (1.0 / 2.2)
+
+
+_TONE = _tone_table()
+
+
+def develop(light: NDArray[np.float32], look: Appearance) -> NDArray[np.uint8]:
+    """The 8-bit RGB image [H, W, 3] that a camera makes of linear light [H, W, 3].
+
+    The camera exposes for the logarithmic mean of the picture (``look.exposure`` after its tone curve), as automatic
+    cameras do, with all that is brighter than ``_BRIGHT`` counted as that: a sky does not darken the ground.
+    """
+    blurred = np.asarray(cv2.GaussianBlur(light, (0, 0), look.blur, borderType=cv2.BORDER_REPLICATE), np.float32)
+    mean = math.exp(float(np.log(np.clip(blurred @ _LUMA, 1e-3, _BRIGHT)).mean()))
+    gain = look.exposure**2.2 / mean
+    return _expose(blurred, look, gain)
+
+
+@njit(nogil=True, cache=True)
+def _expose(light: NDArray[np.float32], look: Appearance, gain: float) -> NDArray[np.uint8]:
+    """Vignette, white balance, tone curve, saturation, contrast, grain."""
+    height, width, _ = light.shape
+    image = np.empty((height, width, 3), np.uint8)
+    reach = 0.25 * (width * width + height * height)
+    value = np.empty(3)
+    for v in range(height):
+        for u in range(width):
+            dx, dy = u + 0.5 - 0.5 * width, v + 0.5 - 0.5 * height
+            shade = gain * (1.0 - look.vignette * (dx * dx + dy * dy) / reach)
+            for k in range(3):
+                x = max(0.0, light[v, u, k] * shade * look.white_balance[k])
+                at = min(math.sqrt(x / _TONE_END), 1.0) * _TONE_STEPS
+                step = int(at)
+                value[k] = _TONE[step] + (at - step) * (_TONE[step + 1] - _TONE[step])
+            grey = 0.2126 * value[0] + 0.7152 * value[1] + 0.0722 * value[2]
+            for k in range(3):
+                x = grey + look.saturation * (value[k] - grey)
+                x = look.exposure + look.contrast * (x - look.exposure)
+                noise = look.grain * hash_gaussian(3 * u + k, v, look.seed) * (0.6 + 0.8 * math.sqrt(max(0.0, x)))
+                image[v, u, k] = np.uint8(min(255.0, max(0.0, 255.0 * x + noise + 0.5)))
+    return image
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    """JPEG bytes of an RGB image; the same image and quality give the same bytes."""
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise TerrainError(f"OpenCV cannot encode an image of shape {image.shape} as JPEG")
+    return bytes(data)

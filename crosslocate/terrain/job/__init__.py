@@ -1,0 +1,1 @@
+"""Rendering data sets: what is asked for, how it is done, what is left on disk."""
