@@ -106,11 +106,13 @@ def main() -> None:
     for scene in scenes():
         for label, pose in POSES.items():
             start = time.process_time()
-            scene.caster.cast(cameras(scene.caster.dem, (8, 6), pose, 3)[0])
+            scene.caster.cast(cameras(scene.caster.terrain.layers[0], (8, 6), pose, 3)[0])
             first = time.process_time() - start
             console.print(f"{scene.name}: set-up {scene.setup_seconds:.2f} s, first {label} view {first:.2f} s")
             for size in SIZES:
-                time_each, sky = milliseconds(scene.caster, cameras(scene.caster.dem, size, pose), seconds)
+                time_each, sky = milliseconds(
+                    scene.caster, cameras(scene.caster.terrain.layers[0], size, pose), seconds
+                )
                 cells = (f"{size[0]} x {size[1]}", f"{time_each:.2f}", f"{1000 / time_each:.1f}", f"{sky:.0%}")
                 table.add_row(scene.name, label, *cells)
     console.print(table)

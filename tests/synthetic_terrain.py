@@ -73,5 +73,5 @@ def clearance(caster: RayCaster, camera: Camera, azimuth: float, angle: float, g
     t = ground / radius
     # sine rule in the triangle (centre of the earth, camera, point of the ray)
     ray = (radius + camera.elevation) * np.cos(angle) / np.cos(t + angle) - radius
-    terrain = caster.dem.elevation_at(*destination(camera.longitude, camera.latitude, azimuth, ground))
+    terrain = caster.terrain.layers[0].elevation_at(*destination(camera.longitude, camera.latitude, azimuth, ground))
     return np.where(np.isnan(terrain), -np.inf, terrain - ray)

@@ -350,9 +350,8 @@ def cast_level(terrain: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any
         yaw: Heading of the optical axis in radians.
         right: Offsets of pixel columns from the axis at unit focal length, ``[W]``.
         up: The same of pixel rows, upward, ``[H]``.
-        out: Tuple of images ``[H, W]``: distance, ground distance, column, row, elevation; preset to their sky values.
+        out: Length of every pixel's ray in metres, float32 ``[H, W]``; preset to the value of the sky.
     """
-    distance, ground, hit_column, hit_row, hit_elevation = out
     path = np.empty(12)
     for v in range(len(right)):
         azimuth = yaw + math.atan(right[v])
@@ -366,7 +365,7 @@ def cast_level(terrain: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any
             s, column, row, along, down, length = seek(terrain, path, radius, eye.height, slope, s, end, level)
             if s >= end:
                 break
-            x0, x1, x2, y0, y1, y2, h0, h1, h2 = cross_cell(
+            x0, x1, x2, y0, y1, y2, _, _, _ = cross_cell(
                 terrain.elevation, radius, eye.height, s, column, row, along, down
             )
             while w >= 0:
@@ -374,11 +373,7 @@ def cast_level(terrain: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any
                 u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
                 if not u >= 0.0:
                     break
-                distance[w, v] = (x0 + u * (x1 + u * x2)) * math.sqrt(1.0 + slope * slope)
-                ground[w, v] = s + u
-                hit_column[w, v] = column + u * along
-                hit_row[w, v] = row + u * down
-                hit_elevation[w, v] = h0 + u * (h1 + u * h2)
+                out[w, v] = (x0 + u * (x1 + u * x2)) * math.sqrt(1.0 + slope * slope)
                 w -= 1
             s += length
             level = 1
@@ -398,7 +393,6 @@ def cast_rays(terrain: Any, eye: Any, axes: Any, right: Any, up: Any, rings: Any
         envelopes: Work space for the envelopes of the sectors ``[N, K]``.
         out: As in :func:`cast_level`.
     """
-    distance, ground, hit_column, hit_row, hit_elevation = out
     surveyed = np.zeros(len(envelopes), np.bool_)
     path = np.empty(12)
     edge = np.empty(12)
@@ -417,10 +411,9 @@ def cast_rays(terrain: Any, eye: Any, axes: Any, right: Any, up: Any, rings: Any
             if start > eye.max_distance:
                 continue
             radius = follow(eye, east / level_length, north / level_length, path)
-            length, s, column, row, elevation = march(terrain, path, radius, eye.height, slope, start, eye.max_distance)
+            length, s, _, _, _ = march(terrain, path, radius, eye.height, slope, start, eye.max_distance)
             if s < np.inf:
-                distance[w, v], ground[w, v] = length, s
-                hit_column[w, v], hit_row[w, v], hit_elevation[w, v] = column, row, elevation
+                out[w, v] = length
 
 
 @compiled

@@ -27,8 +27,8 @@ def shadowed(caster: RayCaster, hits: Hits, sun_azimuth: float, sun_elevation: f
     """
     camera = hits.camera
     eye = caster.eye(camera.longitude, camera.latitude, camera.elevation)
-    dark = np.zeros(hits.column.shape, np.bool_)
-    column, row, elevation = hits.column.ravel(), hits.row.ravel(), hits.elevation.ravel()
+    dark = np.zeros(hits.distance.shape, np.bool_)
+    column, row, elevation = (a.ravel() for a in (*hits.pixel(), hits.elevation))
     slope = math.tan(sun_elevation)
-    kernels.cast_shade(caster.terrain, eye, float(sun_azimuth), slope, LIFT, column, row, elevation, dark.reshape(-1))
+    kernels.cast_shade(caster.arrays, eye, float(sun_azimuth), slope, LIFT, column, row, elevation, dark.reshape(-1))
     return dark

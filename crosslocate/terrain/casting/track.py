@@ -6,12 +6,11 @@ polynomial of degree 5, fitted to exact geodesics, replaces them: along one azim
 distance s. At 36 degrees north its error is 1e-10 posts of 90 m at 30 km and 2e-7 at 100 km.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.geo import destination
@@ -57,11 +56,11 @@ class GroundTrack:
         """Derivatives of (column, row) by metres (east, north) at the point, 2 x 2."""
         return self.coefficients[:, 1::-1]
 
-    def positions(self, azimuth: float, distance: Floats) -> tuple[Floats, Floats]:
-        """Raster coordinates (column, row) at ground distances in metres along an azimuth in radians."""
-        x, y = distance * math.sin(azimuth), distance * math.cos(azimuth)
+    def positions(self, azimuth: ArrayLike, distance: Floats) -> tuple[Floats, Floats]:
+        """Raster coordinates (column, row) at ground distances in metres along azimuths in radians; both broadcast."""
+        x, y = distance * np.sin(azimuth), distance * np.cos(azimuth)
         monomials = np.stack([x**i * y**j for i, j in _POWERS])
-        column, row = np.tensordot(self.coefficients, monomials, 1) + self.origin.reshape(2, *([1] * distance.ndim))
+        column, row = np.tensordot(self.coefficients, monomials, 1) + self.origin.reshape(2, *([1] * x.ndim))
         return column, row
 
 

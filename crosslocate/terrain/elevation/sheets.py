@@ -5,8 +5,8 @@ A *sheet* is one level of detail of one layer (elevation model) of a terrain. Le
 ground as one of its cells. All sheets lie one after the other in one flat array of posts, layer by layer, finest level
 first, rows by rows; so one file holds a terrain, and compiled code takes it whole.
 
-For every sheet there is a pyramid of tops: the highest post in every block of 2**k x 2**k cells (a cell lies between four
-posts) and of the ring of cells around it, k from 1 to `BLOCK_LEVELS`. These too lie in one flat array.
+For every sheet there is a pyramid of tops: the highest post in every block of 2**k x 2**k cells (a cell lies between
+four posts) and of the ring of cells around it, k from 1 to `BLOCK_LEVELS`. These too lie in one flat array.
 """
 
 from collections.abc import Sequence
@@ -88,8 +88,8 @@ def plan_sheets(shapes: Sequence[tuple[int, int]]) -> Sheets:
 def fill_levels(posts: Posts, sheets: Sheets) -> None:
     """Compute the coarser levels of all layers in place from their level 0.
 
-    A coarser post is the mean of the finer posts around it with weights 1 2 1 along rows and columns; voids (NaN) do not
-    count, and it is void only where all of them are.
+    A coarser post is the mean of the finer posts around it with weights 1 2 1 along rows and columns; voids (NaN) do
+    not count, and it is void only where all of them are.
     """
     for sheet in np.flatnonzero(sheets.level > 0):
         fine, coarse = sheets.view(int(sheet) - 1, posts), sheets.view(int(sheet), posts)

@@ -77,7 +77,7 @@ def segments(dem: Dem, hits: Hits, rules: CoverRules = DEFAULT_RULES) -> NDArray
     """Class id of every pixel, uint8 ``[H, W]`` (see ``SEGMENT_NAMES``)."""
     classes = np.full(hits.distance.shape, SKY_CLASS, np.uint8)
     seen = ~hits.sky
-    column, row = hits.column[seen], hits.row[seen]
+    column, row = (axis[seen] for axis in hits.pixel())
     east, north = (interpolate(slope, column, row) for slope in slopes(dem))
     _, latitude = dem.position_of(column, row)
     water = interpolate(water_posts(dem, rules), column, row) >= 0.5
@@ -91,7 +91,7 @@ def segment_colours(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _classify(
-    elevation: NDArray[np.float32],
+    elevation: NDArray[np.float64],
     slope: NDArray[np.float64],
     north: NDArray[np.float64],
     latitude: NDArray[np.float64],

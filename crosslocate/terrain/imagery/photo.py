@@ -35,7 +35,7 @@ def photo(
         look,
         camera.ray_directions().astype(np.float32),
         hits.distance,
-        relief.ground(hits.column, hits.row),
+        relief.ground(*hits.pixel()),
         segments,
         sunlit,
         1.0 / camera.focal_length,

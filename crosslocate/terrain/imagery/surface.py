@@ -43,7 +43,7 @@ def surface_normals(dem: Dem, hits: Hits) -> NDArray[np.float32]:
 
     That frame is turned against the camera's by the angle between their verticals, 0.27 degrees at 30 km.
     """
-    east, north = (interpolate(slope, hits.column, hits.row) for slope in slopes(dem))
+    east, north = (interpolate(slope, *hits.pixel()) for slope in slopes(dem))
     normals = np.stack([-east, -north, np.where(np.isnan(east), np.nan, 1.0)], axis=-1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     return normals.astype(np.float32)

@@ -108,7 +108,7 @@ def describe(world: World, plan: RenderPlan) -> dict[str, Any]:
     """Everything that the images depend on, as JSON values."""
     caster = world.caster
     description = {
-        "dem": caster.dem.fingerprint(),
+        "dem": caster.terrain.fingerprint(),
         "refraction": caster.refraction,
         "max_distance": caster.max_distance,
         "image_size": [plan.width, plan.height],
@@ -134,7 +134,7 @@ def _digest(cameras: CameraTable) -> str:
 def _check(images: ImageSet, world: World) -> None:
     path_templates(images.role, images.modalities)
     try:
-        images.cameras.check(world.caster.dem)
+        images.cameras.check(world.caster.terrain)
     except TerrainError as error:
         raise TerrainError(f"{images.role} cameras, {error}") from None
 

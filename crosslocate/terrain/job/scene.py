@@ -58,7 +58,7 @@ class Scene:
     @cached_property
     def segments(self) -> NDArray[np.uint8]:
         """Class of the ground at every pixel, [H, W]."""
-        return segments(self.world.caster.dem, self.hits)
+        return segments(self.world.caster.terrain.layers[0], self.hits)
 
     def sunlit(self, look: Appearance) -> NDArray[np.bool_]:
         """Where no other terrain hides the sun, [H, W]; under a closed sky nothing does."""

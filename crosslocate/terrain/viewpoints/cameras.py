@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from crosslocate.errors import TerrainError
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.terrain import Terrain
 
 Floats = NDArray[np.float64]
 _LIMITS = {
@@ -79,8 +80,8 @@ class CameraTable:
             height=height,
         )
 
-    def check(self, dem: Dem) -> None:
-        """Raise TerrainError naming the first row that cannot be rendered on ``dem``."""
+    def check(self, dem: Dem | Terrain) -> None:
+        """Raise TerrainError naming the first row that cannot be rendered on an elevation model or terrain."""
         self._check_values()
         ground = np.asarray(dem.elevation_at(self.longitude, self.latitude))
         for row in np.flatnonzero(np.isnan(ground))[:1]:

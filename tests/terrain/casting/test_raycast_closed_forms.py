@@ -172,7 +172,7 @@ def test_a_peak_is_seen_at_its_geodesic_azimuth_in_every_crs(crs, transform, sha
     peak = np.flatnonzero(skyline == skyline.min())
     assert abs(peak.mean() - 200) * 0.4 / 401 < np.radians(0.1)  # grid north is up to 2.6 degrees off
     row, column = skyline.min() + 1, int(peak.mean())
-    lon, lat = dem.position_of(hits.column[row, column], hits.row[row, column])
+    lon, lat = dem.position_of(hits.pixel()[0][row, column], hits.pixel()[1][row, column])
     assert geodesic_distance(lon, lat, *destination(*HOME, azimuth, distance)) < 90.0
     assert hits.ground_distance[row, column] == pytest.approx(float(geodesic_distance(*HOME, lon, lat)), rel=1e-5)
 
@@ -189,10 +189,10 @@ def test_hits_lie_on_the_terrain_and_on_their_rays():
         points = wgs84().fwd(
             np.full(seen.sum(), lon), np.full(seen.sum(), lat), np.degrees(azimuth), hits.ground_distance[seen]
         )
-        column, row = caster.dem.pixel_of(*points[:2])
-        np.testing.assert_allclose(hits.column[seen], column, atol=1e-4)
-        np.testing.assert_allclose(hits.row[seen], row, atol=1e-4)
-        np.testing.assert_allclose(hits.elevation[seen], caster.dem.elevation_at(*points[:2]), atol=2e-3)
+        column, row = caster.terrain.layers[0].pixel_of(*points[:2])
+        np.testing.assert_allclose(hits.pixel()[0][seen], column, atol=1e-4)
+        np.testing.assert_allclose(hits.pixel()[1][seen], row, atol=1e-4)
+        np.testing.assert_allclose(hits.elevation[seen], caster.terrain.layers[0].elevation_at(*points[:2]), atol=2e-3)
         radius = np.array([effective_radius(caster, lat, a) for a in azimuth])
         t = hits.ground_distance[seen] / radius
         across, outward = (radius + hits.elevation[seen]) * np.sin(t), (radius + hits.elevation[seen]) * np.cos(t)

@@ -21,7 +21,7 @@ def test_the_shadow_of_a_wall_is_as_long_as_its_height_over_the_tangent(sun_elev
     dem = grid_dem(lambda e, n: np.where(n == 100, top, 0.0), spacing=10.0, posts=101)
     caster = RayCaster(dem, NO_CURVATURE)
     hits = caster.cast(camera_at_home(400.0, pitch=-np.pi / 2, horizontal_fov=1.0, width=61, height=61))
-    north = (50 - hits.row) * 10.0
+    north = (50 - hits.pixel()[1]) * 10.0
     flat = hits.elevation == 0
     shade = shadowed(caster, hits, 0.0, sun_elevation)  # the sun stands in the north
     length = (top - LIFT) / np.tan(sun_elevation)
@@ -51,7 +51,7 @@ def test_shade_of_real_terrain_is_what_a_marcher_finds(azimuth):
     chosen = points[np.random.default_rng(5).choice(len(points), 60, replace=False)]
     results = []
     for pixel in map(tuple, chosen):
-        lon, lat = (float(a) for a in jacksboro().position_of(hits.column[pixel], hits.row[pixel]))
+        lon, lat = (float(a) for a in jacksboro().position_of(hits.pixel()[0][pixel], hits.pixel()[1][pixel]))
         stand = Camera(lon, lat, float(hits.elevation[pixel]) + LIFT, 0.0, 0.0, 0.0, 1.0, 1, 1)
         above = clearance(caster, stand, azimuth, sun, np.arange(3.0, 8000.0, 3.0)).max()
         if not -0.2 < above < 2.0:  # the edge of the shade moves a little with the direction of the sun

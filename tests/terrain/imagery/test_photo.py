@@ -22,7 +22,7 @@ CLEAR = draw_appearance(np.random.default_rng(1))._replace(
 
 def light_of(caster, camera, look, sunlit=True):
     hits = caster.cast(camera)
-    ground = Relief(caster.dem).ground(hits.column, hits.row)
+    ground = Relief(caster.terrain.layers[0]).ground(*hits.pixel())
     kind = np.where(hits.sky, 0, MEADOW).astype(np.uint8)
     rays = camera.ray_directions().astype(np.float32)
     lit = np.full(hits.distance.shape, sunlit)
@@ -134,7 +134,7 @@ def test_a_photograph_is_a_function_of_its_arguments():
     kind = np.where(hits.sky, 0, MEADOW).astype(np.uint8)
     lit = np.ones(hits.distance.shape, bool)
     look, other = (draw_appearance(np.random.default_rng(seed)) for seed in (5, 6))
-    relief = Relief(caster.dem)
+    relief = Relief(caster.terrain.layers[0])
     first = photo(relief, camera, hits, kind, lit, look)
     assert first.shape == (30, 40, 3)
     assert first.dtype == np.uint8
@@ -146,7 +146,7 @@ def test_the_skyline_shows_in_nearly_every_photograph():
     """Sky and terrain differ at the skyline: what the network is to find is in the picture."""
     caster, camera = jacksboro_caster(), Camera(-84.25, 36.3, 700.0, 1.4, 0.0, 0.0, 1.0, 64, 48)
     hits = caster.cast(camera)
-    relief, lit = Relief(caster.dem), np.ones(hits.distance.shape, bool)
+    relief, lit = Relief(caster.terrain.layers[0]), np.ones(hits.distance.shape, bool)
     kind = np.where(hits.sky, 0, MEADOW).astype(np.uint8)
     edge = hits.sky[:-3] & ~hits.sky[3:]  # sky, and terrain three rows below
     visible = []
