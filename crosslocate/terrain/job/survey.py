@@ -7,7 +7,6 @@ import numpy as np
 
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.dem import Dem
-from crosslocate.terrain.imagery.relief import Relief
 from crosslocate.terrain.job.rendering import ImageSet, RenderPlan, available_cores, render_dataset
 from crosslocate.terrain.job.scene import World
 from crosslocate.terrain.job.specification import Specification
@@ -23,7 +22,7 @@ def render_survey(root: Path, dem: Dem, specification: Specification, *, workers
     spec, workers = specification, workers or available_cores()
     caster = RayCaster(dem, refraction=spec.refraction, max_distance=spec.max_distance)
     strips = Strips(spec.places, spec.gap, spec.margin, spec.spacing)
-    places = choose_places(dem, strips, spec.poses, seed=spec.seed)
+    places = choose_places(caster.terrain, strips, spec.poses, seed=spec.seed)
     database = database_cameras(places, headings=spec.headings, horizontal_fov=np.radians(spec.field_of_view))
     queries = query_cameras(
         caster,
@@ -40,5 +39,5 @@ def render_survey(root: Path, dem: Dem, specification: Specification, *, workers
         ImageSet("queries", queries, tuple(spec.query_modalities)),
     )
     plan = RenderPlan(sets, spec.width, spec.height, spec.parameters())
-    world = World(caster, Relief(dem), spec.seed, spec.depth_type)
+    world = World(caster, seed=spec.seed, depth_type=spec.depth_type)
     return render_dataset(root, world, plan, workers=workers)

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.geo import ecef, geodesic_distance
-from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.viewpoints.panorama import view_scores
 from crosslocate.terrain.viewpoints.poses import PoseDistribution
 
@@ -29,7 +29,7 @@ class Strips:
     Attributes:
         counts: Number of places by split; the strips' widths are in proportion.
         gap: Width in metres of the land between two strips, where no place may be.
-        margin: Distance in metres kept from the edge of the elevation model, behind which nothing is known.
+        margin: Distance in metres kept from the edge of the terrain, behind which nothing is known.
         spacing: Smallest distance in metres between two places.
     """
 
@@ -38,13 +38,13 @@ class Strips:
     margin: float
     spacing: float
 
-    def bounds(self, dem: Dem) -> dict[str, tuple[float, float, float, float]]:
+    def bounds(self, terrain: Terrain) -> dict[str, tuple[float, float, float, float]]:
         """West, south, east, north of every strip in degrees.
 
         Raises:
-            TerrainError: The elevation model is too small for the gaps and margins.
+            TerrainError: The terrain is too small for the gaps and margins.
         """
-        west, south, east, north = dem.bounds
+        west, south, east, north = terrain.bounds
         middle = 0.5 * (south + north)
         height = float(geodesic_distance(west, south, west, north))
         width = float(geodesic_distance(west, middle, east, middle))
@@ -54,7 +54,7 @@ class Strips:
             raise ConfigError("places", dict(self.counts), "at least one place in one split")
         if free <= 0.0 or height <= 2.0 * self.margin:
             raise TerrainError(
-                f"an elevation model of {width:.0f} x {height:.0f} m has no room for {len(used)} strips with gaps of "
+                f"a terrain of {width:.0f} x {height:.0f} m has no room for {len(used)} strips with gaps of "
                 f"{self.gap:.0f} m and a margin of {self.margin:.0f} m"
             )
         degrees, rim = (east - west) / width, self.margin * (north - south) / height
@@ -79,11 +79,13 @@ class Places:
         return len(self.longitude)
 
 
-def choose_places(dem: Dem, strips: Strips, poses: PoseDistribution, *, seed: int, oversampling: int = 12) -> Places:
+def choose_places(
+    terrain: Terrain, strips: Strips, poses: PoseDistribution, *, seed: int, oversampling: int = 12
+) -> Places:
     """Choose places where one sees something: those with the best ``view_scores``, never closer than the spacing.
 
     Args:
-        dem: The terrain.
+        terrain: The terrain.
         strips: Where the places of each split may be, and how many.
         poses: Heights above the ground are drawn from it.
         seed: Seed of all draws.
@@ -93,16 +95,16 @@ def choose_places(dem: Dem, strips: Strips, poses: PoseDistribution, *, seed: in
         TerrainError: A strip has no room for its places.
     """
     chosen: list[Places] = []
-    for index, (split, bounds) in enumerate(strips.bounds(dem).items()):
+    for index, (split, bounds) in enumerate(strips.bounds(terrain).items()):
         rng = default_rng([seed, _STREAM, index])
-        lon, lat, height = _candidates(dem, bounds, poses, rng, oversampling * strips.counts[split])
-        elevation = dem.elevation_at(lon, lat) + height
-        scores = _rank_among_equals(view_scores(dem, lon, lat, elevation), height)
+        lon, lat, height = _candidates(terrain, bounds, poses, rng, oversampling * strips.counts[split])
+        elevation = terrain.elevation_at(lon, lat) + height
+        scores = _rank_among_equals(view_scores(terrain, lon, lat, elevation), height)
         rows = _spread(ecef(lon, lat), scores, strips.spacing)[: strips.counts[split]]
         if len(rows) < strips.counts[split]:
             raise TerrainError(
                 f"the {split} strip holds only {len(rows)} of {strips.counts[split]} places at a spacing of "
-                f"{strips.spacing:.0f} m; ask for fewer places, a smaller spacing, or use a larger elevation model"
+                f"{strips.spacing:.0f} m; ask for fewer places, a smaller spacing, or use a larger terrain"
             )
         rows = np.sort(rows)
         chosen.append(Places(lon[rows], lat[rows], elevation[rows], np.full(len(rows), split)))
@@ -111,13 +113,13 @@ def choose_places(dem: Dem, strips: Strips, poses: PoseDistribution, *, seed: in
 
 
 def _candidates(
-    dem: Dem, bounds: tuple[float, float, float, float], poses: PoseDistribution, rng: Generator, count: int
+    terrain: Terrain, bounds: tuple[float, float, float, float], poses: PoseDistribution, rng: Generator, count: int
 ) -> tuple[Floats, Floats, Floats]:
     """Random positions inside the bounds and their heights above ground; those over a void are left out."""
     west, south, east, north = bounds
     lon, lat = rng.uniform(west, east, count), rng.uniform(south, north, count)
     height = poses.draw_heights(rng, count)
-    known = np.isfinite(dem.elevation_at(lon, lat))
+    known = np.isfinite(terrain.elevation_at(lon, lat))
     return lon[known], lat[known], height[known]
 
 

@@ -6,6 +6,7 @@ from synthetic_terrain import jacksboro
 
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.geo import geodesic_distance
+from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.viewpoints.places import Strips, choose_places, closest_between_splits
 from crosslocate.terrain.viewpoints.poses import PoseDistribution
 
@@ -16,7 +17,7 @@ POSES = PoseDistribution()
 
 @pytest.fixture(scope="module")
 def places():
-    return choose_places(jacksboro(), STRIPS, POSES, seed=3)
+    return choose_places(Terrain.of(jacksboro()), STRIPS, POSES, seed=3)
 
 
 def test_every_split_has_its_places(places):
@@ -55,14 +56,14 @@ def test_cameras_stand_above_the_ground(places):
 
 
 def test_the_seed_decides_the_choice(places):
-    again, other = (choose_places(jacksboro(), STRIPS, POSES, seed=seed) for seed in (3, 4))
+    again, other = (choose_places(Terrain.of(jacksboro()), STRIPS, POSES, seed=seed) for seed in (3, 4))
     np.testing.assert_array_equal(again.longitude, places.longitude)
     assert not np.array_equal(other.longitude, places.longitude)
 
 
 def test_heights_keep_their_distribution_although_high_cameras_see_more():
     many = Strips({"train": 120}, gap=0.0, margin=1200.0, spacing=100.0)
-    chosen = choose_places(jacksboro(), many, POSES, seed=0, oversampling=3)
+    chosen = choose_places(Terrain.of(jacksboro()), many, POSES, seed=0, oversampling=3)
     height = chosen.elevation - jacksboro().elevation_at(chosen.longitude, chosen.latitude)
     drawn = POSES.draw_heights(np.random.default_rng(0), 20_000)
     for share in (25, 50, 75):
@@ -72,19 +73,22 @@ def test_heights_keep_their_distribution_although_high_cameras_see_more():
 def test_too_many_places_are_refused_with_the_number_that_fits():
     crowded = Strips({"train": 50}, gap=0.0, margin=1000.0, spacing=9000.0)
     with pytest.raises(TerrainError, match=r"train strip holds only \d+ of 50 places at a spacing of 9000 m"):
-        choose_places(jacksboro(), crowded, POSES, seed=0, oversampling=2)
+        choose_places(Terrain.of(jacksboro()), crowded, POSES, seed=0, oversampling=2)
 
 
 @pytest.mark.parametrize(("gap", "margin"), [(20_000.0, 0.0), (0.0, 16_000.0)])
 def test_a_terrain_without_room_for_the_strips_is_refused(gap, margin):
     with pytest.raises(TerrainError, match="no room for 3 strips"):
-        Strips(COUNTS, gap, margin, 100.0).bounds(jacksboro())
+        Strips(COUNTS, gap, margin, 100.0).bounds(Terrain.of(jacksboro()))
 
 
 def test_no_places_at_all_are_refused():
     with pytest.raises(ConfigError, match="places"):
-        Strips({"train": 0}, 0.0, 0.0, 1.0).bounds(jacksboro())
+        Strips({"train": 0}, 0.0, 0.0, 1.0).bounds(Terrain.of(jacksboro()))
 
 
 def test_a_split_without_places_has_no_strip():
-    assert set(Strips({"train": 3, "val": 0, "test": 1}, 100.0, 100.0, 1.0).bounds(jacksboro())) == {"train", "test"}
+    assert set(Strips({"train": 3, "val": 0, "test": 1}, 100.0, 100.0, 1.0).bounds(Terrain.of(jacksboro()))) == {
+        "train",
+        "test",
+    }

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from synthetic_terrain import jacksboro, jacksboro_caster
 
+from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.viewpoints.places import Strips, choose_places
 from crosslocate.terrain.viewpoints.poses import PoseDistribution
 from crosslocate.terrain.viewpoints.views import database_cameras, query_cameras
@@ -11,7 +12,9 @@ POSES = PoseDistribution()
 
 @pytest.fixture(scope="module")
 def places():
-    return choose_places(jacksboro(), Strips({"train": 9, "val": 3, "test": 4}, 1000.0, 1200.0, 400.0), POSES, seed=3)
+    return choose_places(
+        Terrain.of(jacksboro()), Strips({"train": 9, "val": 3, "test": 4}, 1000.0, 1200.0, 400.0), POSES, seed=3
+    )
 
 
 def test_database_views_look_round_from_each_place(places):
