@@ -16,7 +16,19 @@ from crosslocate.config.app import conf_dir
 from crosslocate.errors import CheckpointError
 
 TRUSTED = "CROSSLOCATE_TRUSTED_TARGETS"
-OTHER_JOBS = ("terrain", "convert.yaml", "check.yaml", "tune.yaml", "space", "sampler", "pruner")
+OTHER_JOBS = (
+    "terrain",
+    "survey",
+    "viewpoints",
+    "images",
+    "storage",
+    "convert.yaml",
+    "check.yaml",
+    "tune.yaml",
+    "space",
+    "sampler",
+    "pruner",
+)
 """Parts of ``conf/`` that no run's configuration has."""
 _TARGET = re.compile(r"^[\s-]*_target_: *(\S+)", re.MULTILINE)
 _CALL = re.compile(r"\$\{([\w.]+:[^,${}]*)[,}]")

@@ -31,7 +31,15 @@ def targets_of(node):
 
 
 def groups():
-    others = ("terrain", "sampler", "pruner")  # not of a run's configuration
+    others = (
+        "terrain",
+        "survey",
+        "viewpoints",
+        "images",
+        "storage",
+        "sampler",
+        "pruner",
+    )  # not of a run's configuration
     return [path for path in conf_dir().rglob("*.yaml") if path.relative_to(conf_dir()).parts[0] not in others]
 
 
