@@ -10,6 +10,7 @@ from crosslocate.data import storage
 from crosslocate.data.catalog import Catalog
 from crosslocate.data.catalog_paths import FILE_ROW, columns_of, rows_by_folder
 from crosslocate.data.listing import Listing
+from crosslocate.data.live import require_live
 from crosslocate.errors import DataError
 
 TOGETHER = 1 << 16
@@ -27,10 +28,13 @@ def missing_images(catalog: Catalog, modalities: Iterable[str]) -> Iterator[tupl
         Modality and row of each.
 
     Raises:
-        DataError: When the catalog has no such modality, or a folder or archive cannot be read.
+        DataError: When the catalog has no such modality, or a folder or archive cannot be read; or when images are
+            rendered as they are read, and what that takes is missing.
     """
     listings: dict[str, Listing] = {}
     for modality in modalities:
+        if require_live(catalog, modality):
+            continue
         template = catalog.template(modality)
         columns = list(dict.fromkeys(["name", FILE_ROW, *columns_of(template)]))
         for start in range(0, len(catalog), TOGETHER):

@@ -98,7 +98,7 @@ def read_image(
     fov: float = math.nan,
     match_fov: float | None = None,
     aspect: float | None = None,
-    content: bytes | None = None,
+    content: bytes | Image | None = None,
 ) -> Image:
     """Decode an image file and bring it to a size, in the type that its modality is kept in.
 
@@ -129,13 +129,14 @@ def read_image(
     return image.astype(kind.storage, copy=False)
 
 
-def decode(path: Path, name: str, content: bytes | None = None) -> Image:
+def decode(path: Path, name: str, content: bytes | Image | None = None) -> Image:
     """Decode an image file as modality ``name``, in the size that it has.
 
     Args:
         path: File, which may lie in an archive.
         name: Modality.
-        content: What the file holds, where it has been read; None: it is read.
+        content: What the file holds, where it has been read: its bytes, or the image as its own modality decodes
+            to; None: it is read.
 
     Returns:
         uint8 [H, W, 3] RGB, uint8 [H, W], or float32 [H, W] for gray and for depth in metres.
@@ -144,6 +145,8 @@ def decode(path: Path, name: str, content: bytes | None = None) -> Image:
         DataError: When the file is missing, cannot be decoded, or holds impossible depths.
     """
     kind, data = modality(name), storage.read_bytes(path) if content is None else content
+    if isinstance(data, np.ndarray):
+        return _as_read(data, kind)
     if data.startswith(exr.MAGIC):
         if kind.files != "depth":
             raise DataError(f"{path}: an OpenEXR file holds depth, not modality '{name}'")
@@ -236,6 +239,13 @@ def _decode_8bit(path: Path, data: bytes, channels: int) -> Image:
     if image is None:
         raise DataError(f"{path}: not a complete image file ({len(data)} bytes)")
     return image
+
+
+def _as_read(image: Image, kind: Modality) -> Image:
+    """An image that was decoded as the modality of its file, as another reading of it decodes the file."""
+    if kind.gray:
+        return _gray(image)
+    return np.repeat(image[..., None], kind.channels, axis=-1) if image.ndim == 2 and kind.channels > 1 else image
 
 
 def _gray(image: Image) -> NDArray[np.float32]:

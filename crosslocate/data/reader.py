@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from crosslocate.data.cache import ImageCache
 from crosslocate.data.catalog import Catalog
 from crosslocate.data.catalog_paths import folder_of, folders
 from crosslocate.data.images import Image, decode, modality, read_image
+from crosslocate.data.live import live_images, live_print, live_root
 from crosslocate.data.read_ahead import ReadAhead
 from crosslocate.data.requests import read_one
 from crosslocate.errors import DataError
@@ -98,11 +100,15 @@ class ImageReader:
 
     def _decoded(self, name: str, rows: NDArray[np.int64]) -> Iterator[Image]:
         paths = [Path(path) for path in self.catalog.paths(name, rows)]
+        if live_root(self.catalog, name) is not None:
+            rendered = live_images(self.catalog, name, rows)
+            yield from map(partial(self._image, name), rows.tolist(), paths, rendered)
+            return
         with closing(self._ahead.contents(paths)) as contents:
             for row, path, content in zip(rows.tolist(), paths, contents, strict=True):
                 yield self._image(name, row, path, content)
 
-    def _image(self, name: str, row: int, path: Path, content: Content) -> Image:
+    def _image(self, name: str, row: int, path: Path, content: Content | Image) -> Image:
         try:
             if isinstance(content, DataError):
                 raise content
@@ -139,14 +145,16 @@ class ImageReader:
         """Hash of everything that decoded bytes depend on.
 
         The times of the last change of the folders that the rows' images lie in, or of their archives, are part of it,
-        so that images rendered anew (which replaces files) are decoded anew. An image overwritten in place is not
+        so that images rendered anew (which replaces files) are decoded anew; of images that are rendered as they are
+        read, what they are rendered from. An image overwritten in place is not
         noticed, nor, with more folders than `MOST_FOLDERS`, one that is replaced in the lowest of them.
         """
         folder = self.catalog.root / folder_of(self.catalog.template(name))
+        live = live_root(self.catalog, name)
         parts = [
             self.catalog.fingerprint(),
-            str(folder.resolve()),
-            self._changed(name, folder),
+            str(folder.resolve()) if live is None else folder.name,
+            self._changed(name, folder) if live is None else live_print(live),
             name,
             self.size,
             self.match_fov,

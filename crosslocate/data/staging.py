@@ -1,7 +1,8 @@
 """Staging: copying the images of catalogs to a disk of this machine, once, before they are read many times.
 
 Archives are copied as a whole, decompressed where they have to be; of several over which images are spread, those that
-have one of the rows; of folders, the files that the catalogs name. A copy keeps size and time of its source, which is
+have one of the rows; of folders, the files that the catalogs name. Images that are rendered as they are read stay what
+they are. A copy keeps size and time of its source, which is
 how a source that changed is told from one that did not.
 """
 
@@ -28,6 +29,7 @@ from crosslocate.data.catalog import Catalog
 from crosslocate.data.catalog_paths import files, folder_of
 from crosslocate.data.completeness import SHOWN, missing_files
 from crosslocate.data.decompression import is_compressed, plain_copy, plain_path
+from crosslocate.data.live import is_live
 from crosslocate.data.locking import locked
 from crosslocate.errors import ConfigError, DataError
 
@@ -79,6 +81,8 @@ def staged(catalog: Catalog, folder: Path) -> Catalog:
 
 
 def _staged_template(catalog: Catalog, modality: str, folder: Path) -> str:
+    if is_live(catalog.template(modality)):
+        return catalog.template(modality)
     base, rest = _source(catalog, modality)
     place = _place(base, folder)
     return f"{place}/{rest}" if rest else str(place)
@@ -125,6 +129,8 @@ def _sources(catalogs: Iterable[tuple[Catalog, Sequence[str]]], folder: Path) ->
     found = _Sources({}, set(), {})
     for catalog, modalities in catalogs:
         for modality in modalities:
+            if is_live(catalog.template(modality)):
+                continue
             base, rest = _source(catalog, modality)
             place = _place(base, folder)
             if storage.container(base) is not None:

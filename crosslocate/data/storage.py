@@ -1,7 +1,8 @@
-"""Where image files lie: in folders, or in ZIP and tar archives, which stand in a path like a folder.
+"""Where image files lie: in folders, or in ZIP and tar archives, which stand in a path like a folder; or nowhere.
 
 ``database_depth.zip/000001_depth.exr`` is the member ``000001_depth.exr`` of the archive ``database_depth.zip``. A tar
-archive that gzip compressed as a whole is read from a plain copy, see `crosslocate.data.decompression`.
+archive that gzip compressed as a whole is read from a plain copy, see `crosslocate.data.decompression`. Images that are
+rendered when they are read have paths too, see `crosslocate.data.live`.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from crosslocate.data.archive import Archive, no_random_access, stamp_of
 from crosslocate.data.archive_index import ArchiveIndex
 from crosslocate.data.decompression import ENDINGS, beginning, is_compressed, plain_copy
+from crosslocate.data.live import read_live
 from crosslocate.data.open_archives import OpenArchives
 from crosslocate.errors import DataError
 
@@ -26,11 +28,13 @@ BESIDES = (b".", b"__MACOSX/")
 
 
 def read_bytes(path: Path) -> bytes:
-    """Content of a file, which may be a member of an archive.
+    """Content of a file, which may be a member of an archive, or rendered now.
 
     Raises:
         DataError: When there is no such file or member, or it cannot be read.
     """
+    if (rendered := read_live(path)) is not None:
+        return rendered
     archive, member = inside_archive(path)
     if archive is not None and member:
         return archive.read(member)

@@ -8,6 +8,7 @@ import numpy as np
 
 from crosslocate.data.catalog import Catalog
 from crosslocate.data.completeness import require_images
+from crosslocate.data.live import live_print, live_root
 from crosslocate.data.requests import read_one
 from crosslocate.errors import DataError
 
@@ -17,6 +18,8 @@ SAMPLE = 32
 
 def images_fingerprint(catalog: Catalog, modalities: Sequence[str]) -> str:
     """Hash of the files of some images, from folders or archives, 32 hexadecimal digits.
+
+    Of images that are rendered when they are read, it is one of what they are rendered from.
 
     Args:
         catalog: Of the views.
@@ -28,6 +31,9 @@ def images_fingerprint(catalog: Catalog, modalities: Sequence[str]) -> str:
     rows = np.linspace(0, len(catalog) - 1, min(len(catalog), SAMPLE)).astype(np.int64)
     digest = hashlib.blake2b(digest_size=16)
     for name in modalities:
+        if (root := live_root(catalog, name)) is not None:
+            digest.update(live_print(root).encode())
+            continue
         for path in catalog.paths(name, rows):
             content = read_one(Path(path))
             if isinstance(content, DataError):
