@@ -69,3 +69,8 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     if not done:
         raise TerrainError(f"OpenCV cannot encode an image of shape {image.shape} as JPEG")
     return bytes(data)
+
+
+def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """The RGB image [H, W, 3] that JPEG bytes hold."""
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -3,6 +3,7 @@
 import errno
 import io
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -18,15 +19,30 @@ HALF_LIMIT = 65504.0
 """Largest finite value of a 16-bit float."""
 
 
-def encode_exr(values: NDArray[np.floating], dtype: type[np.floating] = np.float16) -> bytes:
-    """One-channel EXR (ZIP compression) of an image [H, W], stored as half (11 significant bits) or float."""
+def rounded_depth(values: NDArray[np.floating], dtype: type[np.floating]) -> NDArray[np.floating]:
+    """Depths [H, W] in the type they are stored in: half (11 significant bits) or float.
+
+    Raises:
+        TerrainError: A depth does not fit a half.
+    """
     if dtype is np.float16 and float(np.max(values, initial=0.0)) > HALF_LIMIT:
         raise TerrainError(
-            f"a depth of {np.max(values):.0f} m does not fit a half float (limit {HALF_LIMIT:.0f}); use float"
+            f"a depth of {np.max(values):.0f} m does not fit a half float (limit {HALF_LIMIT:.0f}); "
+            "use images.depth_type=float or a smaller terrain.caster.max_distance"
         )
-    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    return values.astype(dtype)
+
+
+def encode_exr(values: NDArray[np.floating], dtype: type[np.floating] = np.float16) -> bytes:
+    """One-channel EXR of depths [H, W], stored as half or float."""
+    return encode_channels({DEPTH_CHANNEL: rounded_depth(values, dtype)}, {})
+
+
+def encode_channels(channels: Mapping[str, NDArray[np.floating]], attributes: Mapping[str, float]) -> bytes:
+    """EXR (ZIP compression) of several channels [H, W] and numbers for its header, which keeps single precision."""
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **attributes}
     stream = io.BytesIO()
-    with OpenEXR.File(header, {DEPTH_CHANNEL: np.ascontiguousarray(values, dtype)}) as file:
+    with OpenEXR.File(header, {name: np.ascontiguousarray(values) for name, values in channels.items()}) as file:
         file.write(stream)
     return stream.getvalue()
 

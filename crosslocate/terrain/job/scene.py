@@ -2,8 +2,9 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.random import default_rng
@@ -15,27 +16,42 @@ from crosslocate.terrain.casting.raycast import Hits, RayCaster
 from crosslocate.terrain.casting.shade import shadowed
 from crosslocate.terrain.imagery.appearance import Appearance, draw_appearance
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS, segments
-from crosslocate.terrain.imagery.modalities import depth, silhouettes
+from crosslocate.terrain.imagery.modalities import axial_depth, depth, silhouettes
 from crosslocate.terrain.imagery.photo import photo
+from crosslocate.terrain.imagery.photo_settings import PhotoSettings
 from crosslocate.terrain.imagery.relief import Relief
-from crosslocate.terrain.imagery.sensor import encode_jpeg
-from crosslocate.terrain.job.files import encode_exr, encode_png
+from crosslocate.terrain.imagery.sensor import decode_jpeg, encode_jpeg
+from crosslocate.terrain.job.files import encode_exr, encode_png, rounded_depth
 
 DEPTH_TYPES: Mapping[str, type[np.floating]] = {"half": np.float16, "float": np.float32}
 
 
 @dataclass(frozen=True)
 class World:
-    """What all views of a data set share."""
+    """What all views of a data set share: with a camera and a name it decides every image to the last bit.
+
+    Attributes:
+        caster: The terrain and how rays are cast into it.
+        land_cover: Map of ground classes; None, and wherever it knows nothing: classes from elevation.
+        seed: Seed of everything that is drawn.
+        depth_type: ``half`` or ``float``: precision of depth files.
+        photo: What simulated photographs look like.
+    """
 
     caster: RayCaster
-    relief: Relief
-    seed: int
-    depth_type: str
+    land_cover: None = None
+    seed: int = 0
+    depth_type: str = "half"
+    photo: PhotoSettings = field(default_factory=PhotoSettings)
 
     def __post_init__(self) -> None:
         if self.depth_type not in DEPTH_TYPES:
-            raise ConfigError("depth_type", self.depth_type, DEPTH_TYPES)
+            raise ConfigError("images.depth_type", self.depth_type, DEPTH_TYPES)
+
+    @cached_property
+    def relief(self) -> Relief:
+        """The ground under photographs."""
+        return Relief(self.caster.terrain.layers[0])
 
 
 class Scene:
@@ -66,38 +82,80 @@ class Scene:
             return np.ones(self.hits.distance.shape, np.bool_)
         return ~shadowed(self.world.caster, self.hits, look.sun_azimuth, look.sun_elevation)
 
-    def encode_depth(self) -> bytes:
-        """EXR of the ray lengths."""
-        return encode_exr(depth(self.hits), DEPTH_TYPES[self.world.depth_type])
+    def depth(self) -> NDArray[np.float32]:
+        """Ray lengths in metres, -1 in the sky, [H, W], as precise as depth files."""
+        return self._stored(depth(self.hits))
 
-    def encode_silhouettes(self) -> bytes:
-        """Gray PNG of depth edges and skyline."""
-        return encode_png(silhouettes(self.hits))
+    def axial_depth(self) -> NDArray[np.float32]:
+        """Depths along the optical axis in metres, -1 in the sky, [H, W], as precise as depth files."""
+        return self._stored(axial_depth(self.hits))
 
-    def encode_segments(self) -> bytes:
-        """RGB PNG of the classes' colours."""
-        return encode_png(SEGMENT_COLOURS[self.segments])
+    def silhouettes(self) -> NDArray[np.uint8]:
+        """Outlines and skyline, 255 or 0, [H, W]."""
+        return silhouettes(self.hits)
 
-    def encode_photo(self) -> bytes:
-        """JPEG of the simulated photograph; its appearance depends on (seed, name) only."""
-        look = draw_appearance(default_rng([self.world.seed, zlib.crc32(self.name.encode())]))
-        image = photo(self.world.relief, self.camera, self.hits, self.segments, self.sunlit(look), look)
-        return encode_jpeg(image, look.jpeg_quality)
+    def segment_colours(self) -> NDArray[np.uint8]:
+        """The classes' colours, RGB [H, W, 3]."""
+        return SEGMENT_COLOURS[self.segments]
+
+    @cached_property
+    def look(self) -> Appearance:
+        """Weather, light, season and camera of the photograph; they depend on the seed and the name."""
+        return draw_appearance(default_rng([self.world.seed, zlib.crc32(self.name.encode())]))
+
+    def photo(self) -> NDArray[np.uint8]:
+        """The simulated photograph before JPEG takes its share, RGB [H, W, 3]."""
+        return photo(self.world.relief, self.camera, self.hits, self.segments, self.sunlit(self.look), self.look)
+
+    def arrays(self, modality: str) -> NDArray[Any]:
+        """What decoding the file of a modality gives, without the file where the format keeps every bit.
+
+        Raises:
+            ConfigError: There is no such modality.
+        """
+        return product(modality).array(self)
+
+    def _stored(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return rounded_depth(values, DEPTH_TYPES[self.world.depth_type]).astype(np.float32)
+
+
+def _decoded_photo(scene: Scene) -> NDArray[np.uint8]:
+    return decode_jpeg(_encoded_photo(scene))
+
+
+def _encoded_photo(scene: Scene) -> bytes:
+    return encode_jpeg(scene.photo(), scene.look.jpeg_quality)
+
+
+def _png(image: Callable[[Scene], NDArray[np.uint8]]) -> "Product":
+    return Product("png", lambda scene: encode_png(image(scene)), image)
+
+
+def _exr(image: Callable[[Scene], NDArray[np.float32]]) -> "Product":
+    return Product("exr", lambda scene: encode_exr(image(scene), DEPTH_TYPES[scene.world.depth_type]), image)
 
 
 @dataclass(frozen=True)
 class Product:
-    """How a modality becomes a file."""
+    """How a modality becomes a file.
+
+    Attributes:
+        suffix: Ending of the file's name.
+        encode: The file's bytes.
+        array: What decoding these bytes gives.
+    """
 
     suffix: str
     encode: Callable[[Scene], bytes]
+    array: Callable[[Scene], NDArray[Any]]
 
 
 PRODUCTS: Mapping[str, Product] = {
-    "photo": Product("jpg", Scene.encode_photo),
-    "depth": Product("exr", Scene.encode_depth),
-    "silhouettes": Product("png", Scene.encode_silhouettes),
-    "segments": Product("png", Scene.encode_segments),
+    "photo": Product("jpg", _encoded_photo, _decoded_photo),
+    "depth": _exr(Scene.depth),
+    "axial_depth": _exr(Scene.axial_depth),
+    "silhouettes": _png(Scene.silhouettes),
+    "segments": _png(Scene.segment_colours),
 }
 """The modalities that can be rendered, and their files."""
 
@@ -110,5 +168,16 @@ def path_templates(role: str, names: Iterable[str]) -> dict[str, str]:
     """
     for name in names:
         if name not in PRODUCTS:
-            raise ConfigError(f"terrain.{role}_modalities", name, PRODUCTS)
+            raise ConfigError(f"images.{role}_modalities", name, PRODUCTS)
     return {name: f"{role}/{name}/{{name}}.{PRODUCTS[name].suffix}" for name in names}
+
+
+def product(modality: str) -> Product:
+    """How a modality becomes a file.
+
+    Raises:
+        ConfigError: There is no such modality.
+    """
+    if modality not in PRODUCTS:
+        raise ConfigError("modality", modality, PRODUCTS)
+    return PRODUCTS[modality]

@@ -20,7 +20,6 @@ from crosslocate.data.completeness import missing_images
 from crosslocate.data.images import decode
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS
-from crosslocate.terrain.imagery.relief import Relief
 from crosslocate.terrain.job import rendering as job
 from crosslocate.terrain.job.manifest import MANIFEST, read_manifest
 from crosslocate.terrain.job.sample import ensure_sample
@@ -41,7 +40,7 @@ def complete(sample) -> dict[str, bytes]:
 
 
 def world() -> World:
-    return World(jacksboro_caster(), Relief(jacksboro()), 0, "half")
+    return World(jacksboro_caster(), depth_type="half")
 
 
 def cameras(count: int = 6) -> CameraTable:
@@ -192,13 +191,13 @@ def test_a_bad_camera_is_named_before_anything_is_written(tmp_path):
 
 
 def test_an_unknown_modality_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"database_modalities='normals'.*photo, depth"):
-        job.render_dataset(tmp_path / "bad", world(), plan(cameras(), ("depth", "normals")), workers=1)
+    with pytest.raises(ConfigError, match=r"database_modalities='thermal'.*photo, depth"):
+        job.render_dataset(tmp_path / "bad", world(), plan(cameras(), ("depth", "thermal")), workers=1)
 
 
 def test_an_unknown_depth_type_is_refused():
     with pytest.raises(ConfigError, match=r"depth_type='double' .*half, float"):
-        World(jacksboro_caster(), Relief(jacksboro()), 0, "double")
+        World(jacksboro_caster(), depth_type="double")
 
 
 def test_another_specification_is_refused_in_a_complete_folder(sample):
