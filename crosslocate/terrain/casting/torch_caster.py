@@ -1,0 +1,203 @@
+"""Casting many cameras at once on a device that torch knows, with the hits of ``RayCaster``."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crosslocate.errors import TerrainError
+from crosslocate.geo import geodesic_distance
+from crosslocate.terrain.casting import torch_envelope
+from crosslocate.terrain.casting.camera import Camera
+from crosslocate.terrain.casting.envelope import sector_count
+from crosslocate.terrain.casting.hits import SKY, Hits
+from crosslocate.terrain.casting.torch_envelope import Envelopes
+from crosslocate.terrain.casting.torch_march import march
+from crosslocate.terrain.casting.torch_rays import Eyes, Strands, column_strands, look, pixel_directions, strands_of
+from crosslocate.terrain.casting.torch_terrain import to_device
+from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track
+from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.terrain import Terrain, as_terrain
+
+SURFACES = ("bilinear", "triangles")
+
+SURVEYED_RINGS = 150
+"""Rings of an envelope, about: pieces of rings that are surveyed at once are limited like strands."""
+
+
+class TorchCaster:
+    """Casts cameras into a terrain whose arrays are kept on a device.
+
+    Hits are those of a ``RayCaster`` of the same arguments but for rounding. Not for use from several threads at once.
+
+    Args:
+        elevation: The terrain, or a single elevation model.
+        refraction: Coefficient k of terrestrial refraction: 0 for straight rays, 0.13 in a standard atmosphere.
+        max_distance: Ground distance in metres beyond which nothing is seen.
+        surface: What lies between posts: "bilinear" or "triangles".
+        detail: Posts per pixel: a place is seen at the coarsest level of detail that still has so many. None: level 0.
+        device: "cpu", "cuda", "cuda:1"; anything torch takes.
+        strands_at_once: Image columns (level cameras) or pixels (others) that are marched together. They take about
+            1 kB each on the device.
+
+    Raises:
+        TerrainError: An argument is out of range, or there is no such device.
+    """
+
+    def __init__(
+        self,
+        elevation: Dem | Terrain,
+        refraction: float = 0.13,
+        max_distance: float = 100_000.0,
+        surface: str = "bilinear",
+        detail: float | None = None,
+        device: str = "cuda",
+        strands_at_once: int = 1 << 21,
+    ) -> None:
+        if not 0.0 <= refraction < 1.0:
+            raise TerrainError(f"refraction is {refraction}; allowed: 0 to below 1 (0.13 in a standard atmosphere)")
+        if not 0.0 < max_distance < math.inf:
+            raise TerrainError(f"max_distance is {max_distance} m; a positive number is needed")
+        if surface not in SURFACES:
+            raise TerrainError(f"surface is {surface!r}; allowed: {', '.join(SURFACES)}")
+        if detail is not None and not 0.0 < detail < math.inf:
+            raise TerrainError(f"detail is {detail} posts per pixel; a positive number or null is needed")
+        if strands_at_once < 1:
+            raise TerrainError(f"strands_at_once is {strands_at_once}; at least 1 is needed")
+        self.terrain, self.refraction, self.max_distance = as_terrain(elevation), refraction, max_distance
+        self.surface, self.detail, self.device = surface, detail, _device(device)
+        self.strands_at_once = strands_at_once
+        self._on_device = to_device(self.terrain, self.device)
+        self._layer_shapes = self._on_device.shapes[self._on_device.first]
+        self._march = march
+
+    def cast(self, camera: Camera) -> Hits:
+        """Cast every pixel's ray of a camera.
+
+        Raises:
+            TerrainError: The camera stands outside the terrain, in a void, or not above the ground.
+        """
+        distance = self.cast_many([camera])[0].cpu().numpy()
+        return Hits(camera, distance, self.terrain, self.refraction)
+
+    def cast_many(self, cameras: Sequence[Camera]) -> Tensor:
+        """Ray lengths in metres of cameras of one size, -1 in the sky: float32 ``[n, H, W]`` on the device.
+
+        Raises:
+            TerrainError: Cameras differ in size, or one of them cannot stand where it does (the first is named).
+        """
+        if not cameras:
+            return torch.empty((0, 0, 0), device=self.device)
+        width, height = cameras[0].width, cameras[0].height
+        for camera in cameras:
+            if (camera.width, camera.height) != (width, height):
+                raise TerrainError(
+                    f"cameras of {width} x {height} and of {camera.width} x {camera.height} pixels "
+                    "cannot be cast together"
+                )
+        self._require_clear(cameras)
+        out = torch.full((len(cameras), height, width), SKY, device=self.device)
+        groups: dict[int, list[int]] = {}
+        for k, camera in enumerate(cameras):
+            groups.setdefault(0 if camera.is_level else sector_count(camera.focal_length), []).append(k)
+        with torch.inference_mode():
+            for sectors, chosen in groups.items():
+                at_once = max(1, self.strands_at_once // (width * height if sectors else width))
+                for first in range(0, len(chosen), at_once):
+                    places = chosen[first : first + at_once]
+                    out[torch.as_tensor(places, device=self.device)] = self._cast_part(
+                        [cameras[k] for k in places], sectors
+                    )
+        return out
+
+    def _cast_part(self, cameras: list[Camera], sectors: int) -> Tensor:
+        """Cast cameras, all level (no sectors) or with surroundings cut into so many sectors; ``[C, H, W]``."""
+        width, height = cameras[0].width, cameras[0].height
+        shapes, reach = self._layer_shapes, self.max_distance
+        eyes = self._eyes(cameras)
+        image = torch.full((len(cameras), height, width), SKY, device=self.device)
+        if not sectors:
+            rise = height / 2.0 - torch.arange(height, dtype=torch.float64, device=self.device) - 0.5
+            self._run(column_strands(eyes, width, height, shapes, reach), rise, width, image)
+            return image
+        envelopes, place = self._envelopes(cameras, eyes, sectors)
+        rise = torch.ones(1, dtype=torch.float64, device=self.device)
+        rows = max(1, min(height, self.strands_at_once // width))
+        for first in range(0, height, rows):
+            directions = pixel_directions(eyes, width, height, range(first, min(first + rows, height)))
+            start = torch_envelope.starts(envelopes, place, directions)
+            self._run(strands_of(eyes, directions, start, shapes, reach), rise, 0, image)
+        return image
+
+    def _run(self, strands: Strands, rise: Tensor, stride: int, image: Tensor) -> None:
+        triangles = self.surface == "triangles"
+        self._march(self._on_device, strands, rise, stride, triangles, self.max_distance, image.view(-1))
+
+    def _envelopes(self, cameras: list[Camera], eyes: Eyes, sectors: int) -> tuple[Envelopes, Tensor]:
+        """Envelopes around the different places of cameras, and which of them is that of each camera."""
+        keys = [(camera.longitude, camera.latitude, camera.elevation, camera.focal_length) for camera in cameras]
+        places = list(dict.fromkeys(keys))
+        firsts = [keys.index(key) for key in places]
+        at_once = max(1, self.strands_at_once // (sectors * SURVEYED_RINGS))
+        parts = []
+        for first in range(0, len(firsts), at_once):
+            chosen = torch.as_tensor(firsts[first : first + at_once], device=self.device)
+            some = Eyes(*(values[chosen] for values in eyes))
+            parts.append(torch_envelope.survey(self._on_device, some, sectors, self.max_distance))
+        slopes = torch.cat([part.slopes for part in parts])
+        place = torch.as_tensor([places.index(key) for key in keys], device=self.device)
+        return Envelopes(slopes, parts[0].rings), place
+
+    def _eyes(self, cameras: list[Camera]) -> Eyes:
+        """Fit the ground tracks of cameras (once for those that stand at one place) and send them to the device."""
+        fitted: dict[tuple[float, float], list[GroundTrack]] = {}
+        for camera in cameras:
+            place = camera.longitude, camera.latitude
+            if place not in fitted:
+                reaches = (self._reach(dem, *place) for dem in self.terrain.layers)
+                fitted[place] = [
+                    fit_ground_track(dem, *place, reach)
+                    for dem, reach in zip(self.terrain.layers, reaches, strict=True)
+                ]
+        tracks = [fitted[camera.longitude, camera.latitude] for camera in cameras]
+        return look(cameras, tracks, self.refraction, self.detail, self.device)
+
+    def _reach(self, dem: Dem, longitude: float, latitude: float) -> float:
+        """Distance to which tracks are followed: the farthest corner of the model, at most ``max_distance``."""
+        rows, columns = dem.shape
+        corners = dem.position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
+        return min(float(geodesic_distance(longitude, latitude, *corners).max()), self.max_distance)
+
+    def _require_clear(self, cameras: Sequence[Camera]) -> None:
+        longitude, latitude, height = (
+            np.array([getattr(camera, name) for camera in cameras], np.float64)
+            for name in ("longitude", "latitude", "elevation")
+        )
+        ground = self.terrain.elevation_at(longitude, latitude)
+        contained = self.terrain.contains(longitude, latitude)
+        for k in np.flatnonzero(~(height > ground))[:1]:
+            place = f"camera at ({longitude[k]:.6f}, {latitude[k]:.6f}), elevation {height[k]:.2f} m,"
+            if not contained[k]:
+                west, south, east, north = self.terrain.bounds
+                raise TerrainError(
+                    f"{place} is outside the elevation model: longitude {west:.4f} to {east:.4f}, "
+                    f"latitude {south:.4f} to {north:.4f}"
+                )
+            if np.isnan(ground[k]):
+                raise TerrainError(f"{place} stands in a void of the elevation model")
+            raise TerrainError(f"{place} is not above the terrain there: {ground[k]:.2f} m")
+
+
+def _device(name: str) -> torch.device:
+    """The device of a name, if there is one."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TerrainError(f"device is {name!r}; allowed: cpu, cuda, cuda:<number>") from error
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        raise TerrainError(
+            f"device is {name!r}, but torch sees {torch.cuda.device_count()} GPUs here; use terrain.caster.device=cpu"
+        )
+    return device

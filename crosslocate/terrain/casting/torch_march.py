@@ -1,0 +1,218 @@
+"""The march of many strands in lock step, as tensor operations: any device, no compiler.
+
+The geometry is that of ``kernels``: with the camera at the origin, terrain of height h at ground distance s = t R is
+at X = (R + h) sin t and Y = (h - c) - (R + h) (1 - cos t), and is above a ray of slope m where Y - m X > 0. One step of
+a strand looks at one block of cells, or at one cell. A block whose top stays below the ray is stepped over and the next
+larger block is tried; otherwise the next smaller one is. In a cell the first root of a quadratic is the hit: the
+strand then goes on with its next pixel in the same cell.
+
+Strands whose pixels are all decided are dropped now and then, the others moved together. What a strand meets depends
+on nothing but itself, so the result is the same for any number of strands at once.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from crosslocate.terrain.casting.torch_rays import Strands, locate
+from crosslocate.terrain.casting.torch_terrain import DeviceTerrain
+from crosslocate.terrain.elevation.sheets import BLOCK_LEVELS
+
+OVERLAP = 1e-3
+"""Metres added to every step so that rounding cannot leave the march on a border, as in ``kernels``."""
+
+PATIENCE = 16
+"""Steps between two looks at which strands are done (each makes a GPU wait)."""
+
+
+@dataclass
+class _State:
+    """Where each strand is: a slice of the strands, and what changes."""
+
+    strands: Strands
+    s: Tensor
+    block: Tensor
+    pixel: Tensor
+
+    def keep(self, chosen: Tensor) -> "_State":
+        strands = Strands(*(values[..., chosen] for values in self.strands))
+        return _State(strands, self.s[chosen], self.block[chosen], self.pixel[chosen])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a strand is on the sheet that counts there; coordinates are those of the sheet, per metre."""
+
+    sheet: Tensor
+    column: Tensor
+    row: Tensor
+    along: Tensor
+    down: Tensor
+    limit: Tensor
+
+
+def march(
+    terrain: DeviceTerrain,
+    strands: Strands,
+    rise: Tensor,
+    stride: int,
+    triangles: bool,
+    max_distance: float,
+    out: Tensor,
+) -> None:
+    """March strands to the ends of all their pixels.
+
+    Args:
+        terrain: What is hit.
+        strands: Start of the march.
+        rise: Slopes of the pixels in units of a strand's ``scale``, from the top of the picture to the bottom, ``[H]``.
+        stride: Distance of a strand's pixels in the flat image.
+        triangles: Whether cells are split into two triangles; else they are bilinear.
+        max_distance: Ground distance beyond which nothing is seen.
+        out: Flat float32 image that gets ray lengths; pixels that meet nothing stay as they are.
+    """
+    count = len(strands.radius)
+    block = torch.zeros(count, dtype=torch.int64, device=out.device)
+    state = _State(strands, strands.start.clone(), block, torch.full_like(block, len(rise) - 1))
+    step = 0
+    while count:
+        alive = _step(terrain, state, rise, stride, triangles, max_distance, out)
+        step += 1
+        if step % PATIENCE == 0:
+            chosen = torch.nonzero(alive).squeeze(1)
+            if len(chosen) < 0.8 * count:
+                state, count = state.keep(chosen), len(chosen)
+
+
+def _step(
+    terrain: DeviceTerrain,
+    state: _State,
+    rise: Tensor,
+    stride: int,
+    triangles: bool,
+    max_distance: float,
+    out: Tensor,
+) -> Tensor:
+    """Look at one block or cell of every strand, move on, and say which strands still have something to do."""
+    strands = state.strands
+    radius, height, s = strands.radius, strands.height, state.s
+    place = _find(terrain, strands, s)
+    slope = rise[state.pixel.clamp(min=0)] * strands.scale
+
+    t = s / radius
+    t2 = t * t
+    sine = t * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
+    versine = t2 / 2.0 * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
+    slant = versine + slope * sine
+    steepening = sine + slope * (1.0 - versine)
+    highest = terrain.highest
+    past = (highest - height - (radius + highest) * slant < 0.0) & (steepening > 0.0)
+    alive = (state.pixel >= 0) & (s < max_distance) & ~past
+    inside = place.sheet >= 0
+    sheet = place.sheet.clamp(min=0)
+
+    shape = terrain.shapes[sheet]
+    i = torch.minimum(place.row.floor().long().clamp(min=0), shape[:, 0] - 2)
+    j = torch.minimum(place.column.floor().long().clamp(min=0), shape[:, 1] - 2)
+
+    # a block of cells
+    at_block = inside & (state.block > 0)
+    level = (state.block - 1).clamp(min=0)
+    size = torch.where(at_block, 1 << state.block, 1)
+    block_i, block_j = i // size, j // size
+    index = terrain.top_offset[sheet, level] + block_i * terrain.top_columns[sheet, level] + block_j
+    top = terrain.tops[torch.where(at_block, index, 0)].double()
+    length = _way_out(place.column, place.along, block_j * size, size)
+    length = torch.minimum(length, _way_out(place.row, place.down, block_i * size, size))
+    x, y = place.column - j, place.row - i
+    upper = torch.zeros_like(at_block)
+    if triangles:
+        to_diagonal = (y - x) / (place.along - place.down)
+        upper = (x > y) | ((x == y) & (place.along > place.down))
+        length = torch.where(~at_block & (to_diagonal > 0), torch.minimum(length, to_diagonal), length)
+    length = torch.minimum(length, place.limit - s) + OVERLAP
+    above = top - height - (radius + top) * slant
+    clear = at_block & (above < 0.0) & (above - steepening * (1.0 + top / radius) * length < 0.0)
+
+    # a cell
+    at_cell = alive & inside & (state.block == 0)
+    corner = torch.where(at_cell, terrain.offset[sheet] + i * shape[:, 1] + j, 0)
+    below = torch.where(at_cell, shape[:, 1], 0)
+    posts = terrain.posts
+    north_west = posts[corner].double()
+    north_east, south_west = posts[corner + 1].double() - north_west, posts[corner + below].double() - north_west
+    south_east = posts[corner + below + 1].double() - north_west
+    if triangles:
+        east = torch.where(upper, north_east, south_east - south_west)
+        south = torch.where(upper, south_east - north_east, south_west)
+        twist = torch.zeros_like(east)
+    else:
+        east, south, twist = north_east, south_west, south_east - north_east - south_west
+    h0 = north_west + x * east + y * south + x * y * twist
+    h1 = place.along * east + place.down * south + (x * place.down + y * place.along) * twist
+    h2 = place.along * place.down * twist
+    cosine, k = 1.0 - versine, 1.0 / radius
+    stretch = 1.0 + h0 * k
+    x0 = (radius + h0) * sine
+    x1 = stretch * cosine + h1 * sine
+    x2 = -0.5 * stretch * sine * k + h1 * cosine * k + h2 * sine
+    y0 = h0 - height - (radius + h0) * versine
+    y1 = h1 * cosine - stretch * sine
+    y2 = h2 * cosine - 0.5 * stretch * cosine * k - h1 * sine * k
+    u = _first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
+    hit = at_cell & (u >= 0.0)
+    distance = (x0 + u * (x1 + u * x2)) * torch.sqrt(1.0 + slope * slope)
+    target = strands.base + state.pixel * stride
+    out[target[hit]] = distance[hit].float()
+
+    ahead = clear | (at_cell & ~hit)
+    state.s = torch.where(inside, torch.where(ahead, s + length, s), place.limit)
+    grown = torch.where(clear, (state.block + 1).clamp(max=BLOCK_LEVELS), state.block - 1)
+    state.block = torch.where(at_block, grown, torch.where(ahead, 1, 0))
+    state.pixel = state.pixel - hit.long()
+    return alive
+
+
+def _find(terrain: DeviceTerrain, strands: Strands, s: Tensor) -> _Place:
+    """The sheet that counts at ground distance s: -1 where no layer covers the place; then ``limit`` is where one does.
+
+    ``limit`` is else the ground distance to which the sheet counts.
+    """
+    count = terrain.layers
+    within = (strands.enter <= s) & (s < strands.leave)
+    layer = torch.where(within.any(0), within.to(torch.uint8).argmax(0), count)
+    coming = torch.where(strands.enter > s, strands.enter, torch.inf)
+    coming = torch.where(torch.arange(count, device=s.device)[:, None] < layer, coming, torch.inf)
+    limit = coming.amin(0)
+    inside, layer = layer < count, layer.clamp(max=count - 1)
+    each = torch.arange(len(s), device=s.device)
+    limit = torch.where(inside, torch.minimum(limit, strands.leave[layer, each]), limit)
+    path = strands.path[0] if count == 1 else strands.path[layer, :, each].T
+    column, row, along, down = locate(path, s)
+    sheet = terrain.first[layer]
+    if terrain.most_levels > 1:
+        switch, last = strands.switch[layer, each], terrain.levels[layer] - 1
+        level = torch.zeros_like(layer)
+        for power in range(1, terrain.most_levels):
+            reached = s >= switch * 2.0**power
+            limit = torch.where(~reached & (power <= last), torch.minimum(limit, switch * 2.0**power), limit)
+            level += reached & (power <= last)
+        share = torch.exp2(-level.double())
+        column, row, along, down = column * share, row * share, along * share, down * share
+        sheet = sheet + level
+    return _Place(torch.where(inside, sheet, -1), column, row, along, down, limit)
+
+
+def _way_out(place: Tensor, speed: Tensor, first: Tensor, size: Tensor) -> Tensor:
+    """Ground distance to the border of a block along one axis."""
+    to = torch.where(speed > 0.0, first + size, first)
+    return torch.where(speed == 0.0, torch.inf, (to - place) / speed)
+
+
+def _first_root(q0: Tensor, q1: Tensor, q2: Tensor, length: Tensor) -> Tensor:
+    """Smallest u in [0, length] where q0 + q1 u + q2 u^2 reaches zero from below; -1 or NaN when there is none."""
+    denominator = q1 + torch.sqrt(q1 * q1 - 4.0 * q2 * q0)
+    u = -2.0 * q0 / denominator
+    u = torch.where((denominator > 0.0) & (u <= length), u, -1.0)
+    return torch.where(q0 >= 0.0, 0.0, u)
