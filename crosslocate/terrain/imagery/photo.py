@@ -3,18 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslocate.terrain.casting.camera import Camera
-from crosslocate.terrain.casting.raycast import Hits
+from crosslocate.terrain.casting.hits import Hits
 from crosslocate.terrain.imagery.appearance import Appearance
-from crosslocate.terrain.imagery.relief import Relief
+from crosslocate.terrain.imagery.relief import Ground
 from crosslocate.terrain.imagery.sensor import develop
 from crosslocate.terrain.imagery.shading import radiance
 
 
 def photo(
-    relief: Relief,
-    camera: Camera,
     hits: Hits,
+    ground: Ground,
     segments: NDArray[np.uint8],
     sunlit: NDArray[np.bool_],
     look: Appearance,
@@ -24,20 +22,19 @@ def photo(
     The picture is a pure function of the arguments: the same view and appearance give the same bytes.
 
     Args:
-        relief: Slopes of the terrain that was hit.
-        camera: The camera.
-        hits: Its hits.
+        hits: What the camera sees.
+        ground: The ground there.
         segments: Class of the ground at each hit, [H, W].
         sunlit: False where other terrain hides the sun, [H, W].
         look: Weather, light, season, and the properties of the camera.
     """
     light = radiance(
         look,
-        camera.ray_directions().astype(np.float32),
+        hits.camera.ray_directions().astype(np.float32),
         hits.distance,
-        relief.ground(*hits.pixel()),
+        np.concatenate([ground.place, ground.east[..., None], ground.north[..., None]], axis=-1),
         segments,
         sunlit,
-        1.0 / camera.focal_length,
+        1.0 / hits.camera.focal_length,
     )
     return develop(light, look)

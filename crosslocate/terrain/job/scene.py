@@ -19,8 +19,10 @@ from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS, segments
 from crosslocate.terrain.imagery.modalities import axial_depth, depth, silhouettes
 from crosslocate.terrain.imagery.photo import photo
 from crosslocate.terrain.imagery.photo_settings import PhotoSettings
-from crosslocate.terrain.imagery.relief import Relief
+from crosslocate.terrain.imagery.relief import Ground, Relief
 from crosslocate.terrain.imagery.sensor import decode_jpeg, encode_jpeg
+from crosslocate.terrain.imagery.surface import normal_colours, surface_normals
+from crosslocate.terrain.imagery.water import WaterMap
 from crosslocate.terrain.job.files import encode_exr, encode_png, rounded_depth
 
 DEPTH_TYPES: Mapping[str, type[np.floating]] = {"half": np.float16, "float": np.float32}
@@ -50,8 +52,13 @@ class World:
 
     @cached_property
     def relief(self) -> Relief:
-        """The ground under photographs."""
-        return Relief(self.caster.terrain.layers[0])
+        """Slopes of the terrain."""
+        return Relief(self.caster.terrain)
+
+    @cached_property
+    def water(self) -> WaterMap:
+        """Open water of the terrain."""
+        return WaterMap(self.caster.terrain)
 
 
 class Scene:
@@ -72,9 +79,14 @@ class Scene:
         return self.world.caster.cast(self.camera)
 
     @cached_property
+    def ground(self) -> Ground:
+        """The ground where the rays meet it."""
+        return self.world.relief.at(self.hits)
+
+    @cached_property
     def segments(self) -> NDArray[np.uint8]:
         """Class of the ground at every pixel, [H, W]."""
-        return segments(self.world.caster.terrain.layers[0], self.hits)
+        return segments(self.hits, self.ground, self.world.water)
 
     def sunlit(self, look: Appearance) -> NDArray[np.bool_]:
         """Where no other terrain hides the sun, [H, W]; under a closed sky nothing does."""
@@ -98,6 +110,14 @@ class Scene:
         """The classes' colours, RGB [H, W, 3]."""
         return SEGMENT_COLOURS[self.segments]
 
+    def normals(self) -> NDArray[np.float32]:
+        """Unit normals, east-north-up at the hit, NaN in the sky, [H, W, 3]."""
+        return surface_normals(self.hits, self.ground)
+
+    def normal_colours(self) -> NDArray[np.uint8]:
+        """Normals as colours, black in the sky, RGB [H, W, 3]."""
+        return normal_colours(self.normals())
+
     @cached_property
     def look(self) -> Appearance:
         """Weather, light, season and camera of the photograph; they depend on the seed and the name."""
@@ -105,7 +125,7 @@ class Scene:
 
     def photo(self) -> NDArray[np.uint8]:
         """The simulated photograph before JPEG takes its share, RGB [H, W, 3]."""
-        return photo(self.world.relief, self.camera, self.hits, self.segments, self.sunlit(self.look), self.look)
+        return photo(self.hits, self.ground, self.segments, self.sunlit(self.look), self.look)
 
     def arrays(self, modality: str) -> NDArray[Any]:
         """What decoding the file of a modality gives, without the file where the format keeps every bit.
@@ -156,6 +176,7 @@ PRODUCTS: Mapping[str, Product] = {
     "axial_depth": _exr(Scene.axial_depth),
     "silhouettes": _png(Scene.silhouettes),
     "segments": _png(Scene.segment_colours),
+    "normals": _png(Scene.normal_colours),
 }
 """The modalities that can be rendered, and their files."""
 

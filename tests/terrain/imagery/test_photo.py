@@ -1,17 +1,16 @@
-from dataclasses import replace
 from typing import get_type_hints
 
 import cv2
 import numpy as np
 import pytest
-from synthetic_terrain import camera_at_home, grid_dem, jacksboro_caster
+from synthetic_terrain import NO_CURVATURE, camera_at_home, grid_dem, jacksboro_caster
 
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.imagery.appearance import Appearance, draw_appearance
 from crosslocate.terrain.imagery.noise import fractal_noise, hash_gaussian, hash_unit, value_noise
 from crosslocate.terrain.imagery.photo import photo
-from crosslocate.terrain.imagery.relief import Relief
+from crosslocate.terrain.imagery.relief import Relief, metres_per_post
 from crosslocate.terrain.imagery.sensor import develop, encode_jpeg
 from crosslocate.terrain.imagery.shading import MEADOW, radiance, texture
 
@@ -22,7 +21,8 @@ CLEAR = draw_appearance(np.random.default_rng(1))._replace(
 
 def light_of(caster, camera, look, sunlit=True):
     hits = caster.cast(camera)
-    ground = Relief(caster.terrain.layers[0]).ground(*hits.pixel())
+    at = Relief(caster.terrain).at(hits)
+    ground = np.concatenate([at.place, at.east[..., None], at.north[..., None]], axis=-1)
     kind = np.where(hits.sky, 0, MEADOW).astype(np.uint8)
     rays = camera.ray_directions().astype(np.float32)
     lit = np.full(hits.distance.shape, sunlit)
@@ -68,21 +68,17 @@ def test_distance_fades_into_the_colour_of_the_air():
     assert gap(thick, near) > 0.4 * gap(thin, near)
 
 
-def test_relief_slopes_are_those_of_the_surface():
-    dem = grid_dem(lambda e, n: 0.3 * e - 0.2 * n)
-    relief = Relief(dem)
-    ground = relief.ground(np.array([[30.5, np.nan]]), np.array([[120.25, np.nan]]))
-    # the polar grid is true to scale at its centre, where the slopes are taken
-    np.testing.assert_allclose(ground[0, 0, 2:], [0.3, -0.2], atol=1e-4)
-    np.testing.assert_array_equal(ground[0, 1], 0.0)
-    np.testing.assert_allclose(relief.metres, [[30.0, 0.0], [0.0, -30.0]], atol=0.01)
-
-
-def test_slopes_around_a_void_are_finite():
-    dem = grid_dem(lambda e, n: e, posts=11)
-    elevation = dem.elevation.copy()
-    elevation[5, 5] = np.nan
-    assert np.isfinite(Relief(replace(dem, elevation=elevation)).slopes).all()
+def test_textures_lie_on_metres():
+    dem = grid_dem(lambda e, n: 0.0 * e)
+    np.testing.assert_allclose(metres_per_post(dem), [[30.0, 0.0], [0.0, -30.0]], atol=0.01)
+    camera = camera_at_home(1500.0, pitch=-np.pi / 2)
+    hits = RayCaster(dem, NO_CURVATURE).cast(camera)
+    place = Relief(hits.terrain).at(hits).place
+    right, up = camera.image_plane()
+    np.testing.assert_allclose(place[..., 0] - place[15, 20, 0], np.broadcast_to(1500 * right, (31, 41)), atol=0.5)
+    np.testing.assert_allclose(
+        place[..., 1] - place[15, 20, 1], np.broadcast_to(1500 * up[:, None], (31, 41)), atol=0.5
+    )
 
 
 def test_texture_is_gone_where_a_pixel_covers_more_than_it():
@@ -134,24 +130,24 @@ def test_a_photograph_is_a_function_of_its_arguments():
     kind = np.where(hits.sky, 0, MEADOW).astype(np.uint8)
     lit = np.ones(hits.distance.shape, bool)
     look, other = (draw_appearance(np.random.default_rng(seed)) for seed in (5, 6))
-    relief = Relief(caster.terrain.layers[0])
-    first = photo(relief, camera, hits, kind, lit, look)
+    ground = Relief(caster.terrain).at(hits)
+    first = photo(hits, ground, kind, lit, look)
     assert first.shape == (30, 40, 3)
     assert first.dtype == np.uint8
-    np.testing.assert_array_equal(photo(relief, camera, hits, kind, lit, look), first)
-    assert np.abs(photo(relief, camera, hits, kind, lit, other).astype(int) - first).mean() > 5
+    np.testing.assert_array_equal(photo(hits, ground, kind, lit, look), first)
+    assert np.abs(photo(hits, ground, kind, lit, other).astype(int) - first).mean() > 5
 
 
 def test_the_skyline_shows_in_nearly_every_photograph():
     """Sky and terrain differ at the skyline: what the network is to find is in the picture."""
     caster, camera = jacksboro_caster(), Camera(-84.25, 36.3, 700.0, 1.4, 0.0, 0.0, 1.0, 64, 48)
     hits = caster.cast(camera)
-    relief, lit = Relief(caster.terrain.layers[0]), np.ones(hits.distance.shape, bool)
+    ground, lit = Relief(caster.terrain).at(hits), np.ones(hits.distance.shape, bool)
     kind = np.where(hits.sky, 0, MEADOW).astype(np.uint8)
     edge = hits.sky[:-3] & ~hits.sky[3:]  # sky, and terrain three rows below
     visible = []
     for seed in range(60):
-        image = photo(relief, camera, hits, kind, lit, draw_appearance(np.random.default_rng(seed))).astype(float)
+        image = photo(hits, ground, kind, lit, draw_appearance(np.random.default_rng(seed))).astype(float)
         visible.append(np.linalg.norm(image[:-3][edge].mean(axis=0) - image[3:][edge].mean(axis=0)) > 12)
     assert np.mean(visible) > 0.9
 

@@ -1,0 +1,156 @@
+"""Open water where no map says: flat areas of an elevation model that are large enough.
+
+Elevation models are levelled over water, so water is where 3 x 3 posts are equal over a large enough area. Whether an
+area is large is found block by block around what is seen, exactly: an area of N posts that touches a block lies within
+N posts of it, so that a block with a halo of N posts shows for every area at its place either all of it or N posts.
+"""
+
+import math
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.terrain import Terrain
+from crosslocate.terrain.imagery.relief import metres_per_post
+
+BLOCK = 512
+"""Posts along a side of a block."""
+
+MOST_POSTS = 200
+"""Fine layers are looked at in the finest level of detail in which the smallest lake has at most that many posts."""
+
+KEPT_BLOCKS = 256
+"""Blocks that are remembered: 64 MiB."""
+
+Blocks = NDArray[np.bool_]
+
+
+class WaterMap:
+    """Open water of a terrain, found where it is asked for. May be used from several threads. Picklable.
+
+    Args:
+        terrain: The terrain.
+        flat_range: Metres by which 3 x 3 posts may differ to be flat.
+        lake_area: Square metres below which a flat area is not water.
+    """
+
+    def __init__(self, terrain: Terrain, flat_range: float = 0.05, lake_area: float = 60_000.0) -> None:
+        self.terrain, self.flat_range, self.lake_area = terrain, flat_range, lake_area
+        self._sheets = [self._choose_sheet(number, dem) for number, dem in enumerate(terrain.layers)]
+        self._kept: OrderedDict[tuple[int, int, int], Blocks] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"terrain": self.terrain, "flat_range": self.flat_range, "lake_area": self.lake_area}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def at(self, layer: int, column: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether raster coordinates of a layer [n] lie on water: where at least half of the posts around do, by area.
+
+        Args:
+            layer: Number of the layer.
+            column: Raster coordinates within the layer, [n].
+            row: See ``column``.
+        """
+        sheet, _ = self._sheets[layer]
+        level = int(self.terrain.sheets.level[sheet])
+        rows, columns = int(self.terrain.sheets.rows[sheet]), int(self.terrain.sheets.columns[sheet])
+        c = np.minimum(column / (1 << level), columns - 1)
+        r = np.minimum(row / (1 << level), rows - 1)
+        j, i = np.minimum(c.astype(np.int64), columns - 2), np.minimum(r.astype(np.int64), rows - 2)
+        across = -(-(columns - 1) // BLOCK)
+        block = (i // BLOCK) * across + j // BLOCK
+        wet = np.zeros(len(block), np.bool_)
+        order = np.argsort(block, kind="stable")
+        numbers, first = np.unique(block[order], return_index=True)
+        for number, here in zip(numbers.tolist(), np.split(order, first[1:]), strict=True):
+            known = self._block(layer, number // across, number % across)
+            if known.any():
+                top, left = number // across * BLOCK, number % across * BLOCK
+                wet[here] = _interpolate(known, c[here] - left, r[here] - top) >= 0.5
+        return wet
+
+    def _block(self, layer: int, down: int, right: int) -> Blocks:
+        """Posts of a block that are water, with the first row and column of the next blocks."""
+        key = layer, down, right
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = self._find(layer, down, right)
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > KEPT_BLOCKS:
+                self._kept.popitem(last=False)
+        return found
+
+    def _find(self, layer: int, down: int, right: int) -> Blocks:
+        sheet, least = self._sheets[layer]
+        posts = self.terrain.sheets.view(sheet, self.terrain.posts)
+        halo = least + 2  # an area grows by one post when it takes its shore in, and 3 x 3 posts reach one further
+        top, left = down * BLOCK, right * BLOCK
+        north, west = max(top - halo, 0), max(left - halo, 0)
+        window = np.asarray(posts[north : top + BLOCK + 1 + halo, west : left + BLOCK + 1 + halo])
+        rows, columns = (min(BLOCK + 1, posts.shape[axis] - start) for axis, start in ((0, top), (1, left)))
+        inner = slice(top - north, top - north + rows), slice(left - west, left - west + columns)
+        return large_flats(window, self.flat_range, least)[inner].copy()
+
+    def _choose_sheet(self, number: int, dem: Dem) -> tuple[int, int]:
+        """Sheet in which a layer is looked at, and posts of the smallest lake in it."""
+        area = abs(float(np.linalg.det(metres_per_post(dem))))
+        sheets = np.flatnonzero(self.terrain.sheets.layer == number)
+        for sheet in sheets.tolist():
+            least = int(np.ceil(self.lake_area / (area * 4 ** int(self.terrain.sheets.level[sheet]))))
+            if least <= MOST_POSTS:
+                break
+        return sheet, max(least, 1)
+
+
+def large_flats(posts: NDArray[np.float32], flat_range: float, least: int) -> NDArray[np.bool_]:
+    """Posts in flat areas of at least ``least`` posts, neighbours along rows and columns being connected.
+
+    A post is flat where it and its neighbours (up to eight) differ by at most ``flat_range`` metres, or beside such a
+    post. Voids are not flat, nor are their neighbours unless they lie beside a flat post.
+    """
+    flat = _flat_posts(posts, flat_range)
+    if not flat.any():
+        return flat
+    flat = ndimage.binary_dilation(flat, np.ones((3, 3))) & np.isfinite(posts)
+    labels, count = ndimage.label(flat)
+    large = np.bincount(labels.ravel(), minlength=count + 1) >= least
+    large[0] = False
+    return large[labels]
+
+
+@njit(nogil=True, cache=True)
+def _flat_posts(posts: Any, flat_range: float) -> Any:
+    rows, columns = posts.shape
+    flat = np.zeros((rows, columns), np.bool_)
+    for i in range(rows):
+        for j in range(columns):
+            low, high, known = math.inf, -math.inf, True
+            for a in range(max(i - 1, 0), min(i + 2, rows)):
+                for b in range(max(j - 1, 0), min(j + 2, columns)):
+                    z = posts[a, b]
+                    known = known and not math.isnan(z)
+                    low, high = min(low, z), max(high, z)
+            flat[i, j] = known and high - low <= flat_range
+    return flat
+
+
+def _interpolate(mask: Blocks, column: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bilinear share of a mask at raster coordinates within it."""
+    j = np.minimum(column.astype(np.int64), mask.shape[1] - 2)
+    i = np.minimum(row.astype(np.int64), mask.shape[0] - 2)
+    x, y = column - j, row - i
+    north = mask[i, j] * (1 - x) + mask[i, j + 1] * x
+    south = mask[i + 1, j] * (1 - x) + mask[i + 1, j + 1] * x
+    return np.asarray(north * (1 - y) + south * y)
