@@ -15,15 +15,16 @@ from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import Hits, RayCaster
 from crosslocate.terrain.casting.shade import shadowed
 from crosslocate.terrain.imagery.appearance import Appearance, draw_appearance
+from crosslocate.terrain.imagery.coordinates import Coordinates
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS, segments
-from crosslocate.terrain.imagery.modalities import axial_depth, depth, silhouettes
+from crosslocate.terrain.imagery.modalities import axial_depth, depth, edges, silhouettes
 from crosslocate.terrain.imagery.photo import photo
 from crosslocate.terrain.imagery.photo_settings import PhotoSettings
 from crosslocate.terrain.imagery.relief import Ground, Relief
 from crosslocate.terrain.imagery.sensor import decode_jpeg, encode_jpeg
 from crosslocate.terrain.imagery.surface import normal_colours, surface_normals
 from crosslocate.terrain.imagery.water import WaterMap
-from crosslocate.terrain.job.files import encode_exr, encode_png, rounded_depth
+from crosslocate.terrain.job.files import encode_channels, encode_exr, encode_png, rounded_depth
 
 DEPTH_TYPES: Mapping[str, type[np.floating]] = {"half": np.float16, "float": np.float32}
 
@@ -106,6 +107,15 @@ class Scene:
         """Outlines and skyline, 255 or 0, [H, W]."""
         return silhouettes(self.hits)
 
+    def edges(self) -> NDArray[np.uint8]:
+        """Outlines with their strength, skyline 255, [H, W]."""
+        return edges(self.hits)
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """Longitude, latitude and elevation of every pixel."""
+        return Coordinates.of(self.hits, self.ground)
+
     def segment_colours(self) -> NDArray[np.uint8]:
         """The classes' colours, RGB [H, W, 3]."""
         return SEGMENT_COLOURS[self.segments]
@@ -147,6 +157,14 @@ def _encoded_photo(scene: Scene) -> bytes:
     return encode_jpeg(scene.photo(), scene.look.jpeg_quality)
 
 
+def _encoded_coordinates(scene: Scene) -> bytes:
+    return encode_channels(scene.coordinates.channels(), scene.coordinates.attributes())
+
+
+def _decoded_coordinates(scene: Scene) -> NDArray[np.float64]:
+    return scene.coordinates.positions()
+
+
 def _png(image: Callable[[Scene], NDArray[np.uint8]]) -> "Product":
     return Product("png", lambda scene: encode_png(image(scene)), image)
 
@@ -175,8 +193,10 @@ PRODUCTS: Mapping[str, Product] = {
     "depth": _exr(Scene.depth),
     "axial_depth": _exr(Scene.axial_depth),
     "silhouettes": _png(Scene.silhouettes),
+    "edges": _png(Scene.edges),
     "segments": _png(Scene.segment_colours),
     "normals": _png(Scene.normal_colours),
+    "coordinates": Product("exr", _encoded_coordinates, _decoded_coordinates),
 }
 """The modalities that can be rendered, and their files."""
 

@@ -4,7 +4,7 @@ from synthetic_terrain import NO_CURVATURE, camera_at_home, grid_dem, jacksboro_
 
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
-from crosslocate.terrain.imagery.modalities import axial_depth, depth, silhouettes
+from crosslocate.terrain.imagery.modalities import axial_depth, depth, edges, hidden_share, silhouettes
 
 
 def cast(surface, camera, spacing=10.0, posts=401):
@@ -73,3 +73,70 @@ def test_a_larger_jump_draws_fewer_lines():
     fine, coarse = (silhouettes(hits, jump) > 0 for jump in (0.05, 0.5))
     assert coarse.sum() < fine.sum()
     assert fine[coarse].all()
+
+
+def brute_hidden_share(hits):
+    """The definition pixel by pixel."""
+    z = axial_depth(hits).astype(float)
+    near = np.where(hits.sky, 0.0, 1.0 / z)
+    height, width = near.shape
+    share = np.zeros(near.shape)
+
+    def at(v, u):
+        return near[min(max(v, 0), height - 1), min(max(u, 0), width - 1)]
+
+    for v in range(height):
+        for u in range(width):
+            for dv, du in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+                here, there = at(v, u), at(v + dv, u + du)
+                if here == 0:
+                    continue
+                if there == 0:
+                    share[v, u] = np.inf
+                    continue
+                from_here = (2 * here - at(v - dv, u - du)) - there
+                from_there = here - (2 * there - at(v + 2 * dv, u + 2 * du))
+                share[v, u] = max(share[v, u], min(from_here, from_there) / here)
+    return share
+
+
+def test_hidden_share_is_its_definition():
+    hits = jacksboro_caster().cast(Camera(-84.2306, 36.1983, 1090.0, 2.0, 0.05, 0.1, 1.0, 60, 45))
+    np.testing.assert_allclose(hidden_share(hits), brute_hidden_share(hits), rtol=1e-3, atol=1e-4)
+
+
+def walls(*heights_at):
+    """Walls across the view north of the camera: height by distance."""
+
+    def surface(e, n):
+        height = np.zeros(np.broadcast_shapes(e.shape, n.shape))
+        for distance, top in heights_at:
+            height = np.where(n == distance, top, height)
+        return height
+
+    return cast(surface, camera_at_home(30.0, horizontal_fov=0.3, width=41, height=61))
+
+
+@pytest.mark.parametrize(("near", "far"), [(500, 1500), (500, 600), (500, 1900)])
+def test_strength_is_the_logarithm_of_the_ratio_of_distances(near, far):
+    hits = walls((near, 35.0), (far, 600.0))
+    column = edges(hits)[:, 20]
+    edge = int(np.argmax((hits.distance[:, 20] < near + 30) & ~hits.sky[:, 20]))
+    expected = 254 * np.log(axial_depth(hits)[edge - 1, 20] / axial_depth(hits)[edge, 20]) / np.log(10)
+    assert column[edge] == pytest.approx(expected, abs=4)
+    assert expected == pytest.approx(254 * np.log10(far / near), abs=8)
+
+
+def test_the_skyline_has_full_strength_and_nothing_else_has():
+    hits = jacksboro_caster().cast(Camera(-84.2306, 36.1983, 1090.0, 2.0, 0.0, 0.1, 1.0, 250, 190))
+    strength = edges(hits)
+    assert strength.dtype == np.uint8
+    beside = np.zeros(hits.sky.shape, bool)
+    beside[1:] |= hits.sky[:-1]
+    beside[:-1] |= hits.sky[1:]
+    beside[:, 1:] |= hits.sky[:, :-1]
+    beside[:, :-1] |= hits.sky[:, 1:]
+    np.testing.assert_array_equal(strength == 255, beside & ~hits.sky)
+    assert len(np.unique(strength)) > 30
+    np.testing.assert_array_equal(edges(hits, jump=0.1) > 0, silhouettes(hits) > 0)
+    assert (edges(hits, full_ratio=100.0) <= strength).all()
