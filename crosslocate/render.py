@@ -1,4 +1,4 @@
-"""Render a data set from an elevation model: ``python -m crosslocate.render terrain=... output=...``."""
+"""Render a data set from elevation data: ``python -m crosslocate.render terrain=... survey=... output=...``."""
 
 from pathlib import Path
 from typing import Any
@@ -9,23 +9,46 @@ from crosslocate.config.render_schema import validate_render
 
 @entry_point("render", validate_render)
 def main(cfg: Any) -> None:
-    """Choose places, render their views and photographs, draw the contact sheet; continues an interrupted rendering."""
+    """Choose cameras, render their images, draw contact sheet and map; continues or joins a rendering."""
     render(cfg)
 
 
-def render(cfg: Any) -> dict[str, Any]:
-    """The whole job of a validated configuration; returns the manifest."""
-    from crosslocate.config.build import build
+def render(cfg: Any) -> dict[str, Any] | None:
+    """The whole job of a validated configuration; the manifest, or None where the data set is not complete."""
     from crosslocate.console import say
-    from crosslocate.terrain.job.sheet import contact_sheet
-    from crosslocate.terrain.job.survey import render_survey
+    from crosslocate.terrain.job.explanation import explain_plan
+    from crosslocate.terrain.job.pictures import draw_pictures
+    from crosslocate.terrain.job.rendering import available_cores, render_dataset
 
-    root = Path(cfg.output)
-    manifest = render_survey(root, build(cfg.terrain.dem), build(cfg.terrain.specification), workers=cfg.workers)
-    say(f"{root}: " + " and ".join(f"{count} views of the {role}" for role, count in manifest["counts"].items()))
-    if cfg.sheet:
-        say(f"{contact_sheet(root, root / 'contact_sheet.png', count=cfg.sheet)}: photographs beside their views")
+    root, workers = Path(cfg.output), cfg.workers or available_cores()
+    plan = plan_of(cfg)
+    if cfg.explain:
+        explain_plan(plan, workers, root)
+        return None
+    manifest = render_dataset(
+        root,
+        plan,
+        workers=workers,
+        share=cfg.share,
+        verify=cfg.verify,
+        tell=lambda surveyed: explain_plan(plan, workers, root, surveyed),
+    )
+    if manifest is not None:
+        say(f"{root}: " + " and ".join(f"{count:,} views of the {role}" for role, count in manifest["counts"].items()))
+        draw_pictures(root, plan, sheet=cfg.sheet, coverage=cfg.coverage)
     return manifest
+
+
+def plan_of(cfg: Any) -> Any:
+    """The data set that a configuration describes, a `crosslocate.terrain.job.plan.RenderPlan`; reads the terrain."""
+    from crosslocate.config.build import build
+    from crosslocate.terrain.job.plan import RenderPlan
+    from crosslocate.terrain.job.scene import World
+
+    survey, images, storage = build(cfg.survey), build(cfg.images), build(cfg.storage)
+    caster = build(cfg.terrain.caster)(build(cfg.terrain.elevation))
+    world = World(caster, build(cfg.terrain.land_cover), cfg.seed, images.depth_type, images.photo)
+    return RenderPlan(world, survey, images, storage)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
 """A data set that renders in a blink, for the tests of this folder."""
 
+import os
+import signal
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from crosslocate.terrain.job.specification import Specification
+from crosslocate.terrain.job.specification import Images
+from crosslocate.terrain.viewpoints.strips import StripSurvey
 
-TINY = Specification(
+TINY = StripSurvey(
     places={"train": 3, "val": 1, "test": 2},
     queries_per_place={"train": 2, "val": 1, "test": 1},
     headings=3,
-    width=32,
-    height=24,
     spacing=500.0,
 )
-IMAGES = 6 * 3 * 3 + (3 * 2 + 1 + 2) * 2
+SMALL = Images(width=32, height=24)
+VIEWS = {"database": 6 * 3, "queries": 3 * 2 + 1 + 2}
+IMAGES = VIEWS["database"] * 3 + VIEWS["queries"] * 2
 """Number of image files of TINY."""
 
 
@@ -24,34 +26,44 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def changed(**values) -> Specification:
+def changed(**values) -> StripSurvey:
     return replace(TINY, **values)
 
 
-def die_at_write(count: int) -> Callable:
-    """A ``write_whole`` that kills the process without warning at its ``count``-th call, with half a file written."""
-    import os
-    import signal
-    import threading
+def tiny_plan(storage):
+    """TINY on the embedded tile, kept in some way."""
+    from crosslocate.terrain.job.sample import sample_plan
 
-    from crosslocate.terrain.job.files import write_whole
-
-    lock, calls = threading.Lock(), iter(range(1, 1 << 30))
-
-    def write(path: Path, data: bytes, scratch: Path) -> int:
-        with lock:
-            call = next(calls)
-        if call == count:
-            scratch.write_bytes(data[: len(data) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        return write_whole(path, data, scratch)
-
-    return write
+    return replace(sample_plan(TINY, SMALL), storage=storage)
 
 
-if __name__ == "__main__":  # python tiny_survey.py <root> <write at which to die> <threads>
-    from crosslocate.terrain.job import rendering as job
-    from crosslocate.terrain.job.sample import ensure_sample
+def storage_of(text: str):
+    """``files:5`` or ``shards:5``: views of a chunk."""
+    from crosslocate.terrain.job.storage import Files, Shards
 
-    job.write_whole = die_at_write(int(sys.argv[2]))
-    ensure_sample(Path(sys.argv[1]), TINY, workers=int(sys.argv[3]))
+    kind, _, views = text.partition(":")
+    return {"files": Files, "shards": Shards}[kind](int(views))
+
+
+def die_at(count: int) -> None:
+    """Have this process killed without warning at its ``count``-th image, with half a draft written."""
+    from crosslocate.terrain.job import processes
+
+    calls, views = iter(range(1, 1 << 30)), processes.rendered
+
+    def rendered(job, chunk):
+        for view in views(job, chunk):
+            if next(calls) == count:
+                (next(job.drafts.glob(".chunk*")) / "image").write_bytes(b"half")
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield view
+
+    processes.rendered = rendered
+
+
+if __name__ == "__main__":  # python tiny_survey.py <root> <storage> <processes> [view at which to die]
+    from crosslocate.terrain.job.rendering import render_dataset
+
+    if len(sys.argv) > 4:
+        die_at(int(sys.argv[4]))
+    render_dataset(Path(sys.argv[1]), tiny_plan(storage_of(sys.argv[2])), workers=int(sys.argv[3]))

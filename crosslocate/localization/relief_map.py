@@ -50,7 +50,7 @@ def find_terrain(root: Path, path: str | None) -> Dem | None:
     if not (root / MANIFEST).is_file():
         return None
     tile = embedded_dem()
-    return tile if read_manifest(root)["rendering"].get("dem") == tile.fingerprint() else None
+    return tile if read_manifest(root)["rendering"].get("terrain") == tile.fingerprint() else None
 
 
 def draw_map(axes: Axes, answer: Answer, window: Window, dem: Dem | None) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from crosslocate.errors import TerrainError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
-RENDERER = 1
+FORMAT = 2
+RENDERER = 2
 """Revision of the images: raised whenever the same plan gives other pictures."""
 
 
@@ -30,7 +30,10 @@ def read_manifest(root: Path) -> dict[str, Any]:
             f"{path} is damaged ({error}); remove it and render again, finished images are kept"
         ) from None
     if found[0] != FORMAT:
-        raise TerrainError(f"{path} has format {found[0]!r}; this version reads format {FORMAT}")
+        raise TerrainError(
+            f"{path} has format {found[0]!r}; this version reads format {FORMAT}. Choose another folder, or remove "
+            "this one and render again"
+        )
     return manifest
 
 

@@ -1,70 +1,32 @@
-"""Rendering a data set: resumable, safe to kill, on all cores.
+"""Rendering a data set: by any number of processes, safe to kill, the same bytes in the end.
 
-Every image is a pure function of (terrain, camera, seed, name). Files appear whole or not at all; finished ones are
-noted in a journal with their checksums, and a second start verifies and keeps them. So an interrupted rendering and a
-second start leave the same bytes as an uninterrupted one.
+Every image is a pure function of (world, camera, name). The work is cut into fixed chunks of views; a chunk is claimed
+by one process of a machine, its files appear whole or not at all, and then its record says what was written. Whoever
+finishes the last chunk copies the catalogs into place and writes the manifest, whose presence says that the data set is
+complete. A later start keeps every chunk whose files are as its record says.
 """
 
-import fcntl
-import hashlib
-import json
 import os
-import shutil
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import version
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crosslocate import __version__
-from crosslocate.console import say, track
-from crosslocate.data.catalog import write_catalog
-from crosslocate.errors import TerrainError
-from crosslocate.terrain.job.files import checksum, refuse_write, write_whole
-from crosslocate.terrain.job.journal import Checksums, Journal
-from crosslocate.terrain.job.manifest import FORMAT, MANIFEST, RENDERER, read_manifest, require_same
-from crosslocate.terrain.job.scene import PRODUCTS, Scene, World, path_templates
-from crosslocate.terrain.viewpoints.cameras import CameraTable
+from crosslocate.console import say
+from crosslocate.data.locking import locked
+from crosslocate.terrain.job.assembly import assemble, clear_up, require_whole
+from crosslocate.terrain.job.chunks import Chunk, Share
+from crosslocate.terrain.job.files import refuse_write
+from crosslocate.terrain.job.manifest import MANIFEST, read_manifest, require_same
+from crosslocate.terrain.job.opening import Job, begin, begun, check_cameras, make_folders, tables_of
+from crosslocate.terrain.job.plan import RenderPlan, describe
+from crosslocate.terrain.job.processes import work_in_processes, work_through
+from crosslocate.terrain.job.progress import shown
+from crosslocate.terrain.viewpoints.survey import Surveyed
 
-_WORK = ".render"  # journal and scratch files; gone when the data set is complete
-_LIBRARIES = ("numpy", "numba", "opencv-python-headless", "OpenEXR")
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """The images of one role.
-
-    Attributes:
-        role: ``database`` or ``queries``.
-        cameras: One row per view.
-        modalities: What is rendered of every view.
-    """
-
-    role: str
-    cameras: CameraTable
-    modalities: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RenderPlan:
-    """What to render.
-
-    Attributes:
-        sets: The roles.
-        width: Of the images, pixels.
-        height: Of the images, pixels.
-        parameters: How the cameras were chosen: recorded in the manifest, and compared at a second start.
-    """
-
-    sets: tuple[ImageSet, ...]
-    width: int
-    height: int
-    parameters: Mapping[str, Any]
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often the records of all processes are counted."""
+_PATIENCE = 0.2  # seconds between looks at what others have claimed
 
 
 def available_cores() -> int:
@@ -74,154 +36,134 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def render_dataset(root: Path, world: World, plan: RenderPlan, *, workers: int | None = None) -> dict[str, Any]:
+def render_dataset(
+    root: Path,
+    plan: RenderPlan,
+    *,
+    workers: int | None = None,
+    share: str | None = None,
+    verify: bool = False,
+    tell: Callable[[Surveyed], None] | None = None,
+) -> dict[str, Any] | None:
     """Render a data set into ``root``, or what is missing of it; a complete one is left as it is.
+
+    Any number of processes may do so at once; all of them return when the data set is complete.
 
     Args:
         root: Folder of the data set.
-        world: The terrain and how it is rendered.
-        plan: The views.
-        workers: Threads; None for all cores (the compiled kernels run without the interpreter lock).
+        plan: The data set.
+        workers: Processes that render; None for one a core, 1 for this one alone.
+        share: ``3/16``: only the third of sixteen parts of the work, without waiting for the others; None: all of it.
+        verify: Compare the checksums of all that is there, not the sizes alone; of a complete data set too.
+        tell: Called with the cameras when they are chosen, which happens once for a data set, before any work.
 
     Returns:
-        The manifest.
+        The manifest; None where a share is done and other shares are not.
 
     Raises:
-        TerrainError: A camera that cannot be rendered (names set and row), another data set in ``root``, a full disk.
+        TerrainError: A camera that cannot be rendered (names role and row), another data set in ``root``, a full disk.
+        ConfigError: Impossible values.
     """
-    for images in plan.sets:
-        _check(images, world)
-    root = Path(root)
-    description = describe(world, plan)
-    with _locked(root):
+    root, workers = Path(root), workers or available_cores()
+    if plan.is_bound_to_process and workers > 1:
+        workers = 1
+    part = None if share is None else Share.read(share)
+    try:
+        job = _open(root, plan, workers, verify, tell)
+        return read_manifest(root) if job is None else _render(job, workers, part, verify)
+    except OSError as error:
+        raise refuse_write(Path(error.filename or root), error) from error
+
+
+def lock_path(root: Path) -> Path:
+    """The lock beside a data set that is held while it is begun and while it is completed."""
+    return root.parent / f".{root.name}.lock"
+
+
+def _open(
+    root: Path, plan: RenderPlan, workers: int, verify: bool, tell: Callable[[Surveyed], None] | None
+) -> Job | None:
+    """The job in ``root``, begun now if it is not; None where the data set is complete."""
+    description = describe(plan)
+
+    def waiting() -> None:
+        say(f"{root} is being begun by another process; waiting for it")
+
+    with locked(lock_path(root), waiting):
         if (root / MANIFEST).exists():
-            manifest = read_manifest(root)
-            require_same(root / MANIFEST, manifest["rendering"], description)
-            return manifest
-        try:
-            return _render(root, world, plan, description, workers or available_cores())
-        except OSError as error:
-            raise refuse_write(root, error) from error
+            require_same(root / MANIFEST, read_manifest(root)["rendering"], description)
+            if not verify or require_whole(root, workers):
+                clear_up(root)
+                return None
+        job = begun(root, plan.world, plan.images, plan.storage, description)
+        if job is None:
+            surveyed = plan.survey.cameras(
+                plan.world.caster, aspect=plan.images.aspect, seed=plan.world.seed, workers=workers
+            )
+            check_cameras(tables_of(surveyed), plan.world, plan.images)
+            if tell is not None:
+                tell(surveyed)
+            job = begin(root, plan.world, plan.images, plan.storage, description, surveyed)
+        make_folders(root)
+        return job
 
 
-def describe(world: World, plan: RenderPlan) -> dict[str, Any]:
-    """Everything that the images depend on, as JSON values."""
-    caster = world.caster
-    description = {
-        "dem": caster.terrain.fingerprint(),
-        "refraction": caster.refraction,
-        "max_distance": caster.max_distance,
-        "image_size": [plan.width, plan.height],
-        "seed": world.seed,
-        "depth_type": world.depth_type,
-        "parameters": dict(plan.parameters),
-        "views": {images.role: _digest(images.cameras) for images in plan.sets},
-        "modalities": {images.role: list(images.modalities) for images in plan.sets},
-        "renderer": RENDERER,
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(description))
-    return plain
+def _render(job: Job, workers: int, part: Share | None, verify: bool) -> dict[str, Any] | None:
+    mine = job.chunks if part is None else list(part.take(job.chunks))
+    _forget_damaged(job, mine, workers, verify)
+    done, total = _views(job.records.done(job.chunks)), _views(job.chunks)
+    if done:
+        say(f"{job.root}: {done:,} of {total:,} views are there")
+    _work(job, mine, workers, done, total)
+    with locked(lock_path(job.root)):
+        if (job.root / MANIFEST).exists():
+            return read_manifest(job.root)
+        left = len(job.chunks) - len(job.records.done(job.chunks))
+        if left:
+            say(f"{job.root}: this share is done; {left} of {len(job.chunks)} chunks are left to other shares")
+            return None
+        return assemble(job)
 
 
-def _digest(cameras: CameraTable) -> str:
-    digest = hashlib.sha256()
-    for name, column in cameras.columns().items():
-        digest.update(f"{name}:{column.dtype.kind}".encode())
-        digest.update("\n".join(column).encode() if column.dtype.kind == "U" else column.tobytes())
-    return digest.hexdigest()
+def _forget_damaged(job: Job, chunks: Sequence[Chunk], workers: int, verify: bool) -> None:
+    """Take back the records of chunks whose files are not as they say: these are rendered again."""
+    there = job.records.done(chunks)
+    for chunk, fault in job.records.damaged(
+        [chunk for chunk in chunks if chunk in there], contents=verify, workers=workers
+    ):
+        say(f"{fault}: chunk {chunk.label} of the {chunk.role} is rendered again")
+        job.records.remove(chunk)
 
 
-def _check(images: ImageSet, world: World) -> None:
-    path_templates(images.role, images.modalities)
-    try:
-        images.cameras.check(world.caster.terrain)
-    except TerrainError as error:
-        raise TerrainError(f"{images.role} cameras, {error}") from None
+def _work(job: Job, mine: Sequence[Chunk], workers: int, done: int, total: int) -> None:
+    """Render until all of ``mine`` is there, by whomever."""
+    with shown("Rendering", done, total) as told:
+        look = _Look(job, told)
+        first = True
+        while left := [chunk for chunk in mine if chunk not in job.records.done(mine)]:
+            if (job.root / MANIFEST).exists():
+                return
+            if not first:
+                time.sleep(_PATIENCE)
+            if first and min(workers, len(left)) > 1:
+                work_in_processes(job, left, min(workers, len(left)), look)
+            else:
+                work_through(job, left, look)
+            first = False
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keep other processes from rendering into the same folder; the lock ends with this process, however it ends."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with (root.parent / f".{root.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{root} is being rendered by another process; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class _Look:
+    """Tells how many views are there, looking at most once in a while."""
+
+    def __init__(self, job: Job, told: Callable[[int], None]) -> None:
+        self._job, self._told, self._last = job, told, 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LOOKS:
+            self._last = now
+            self._told(_views(self._job.records.done(self._job.chunks)))
 
 
-def _render(root: Path, world: World, plan: RenderPlan, description: dict[str, Any], workers: int) -> dict[str, Any]:
-    work = root / _WORK
-    _tidy(root, work)
-    with Journal(work / "journal.jsonl", description) as journal:
-        digests = {}
-        for images in plan.sets:
-            digests[images.role] = _render_set(root, world, plan, images, journal, workers)
-    for images in plan.sets:
-        templates = path_templates(images.role, images.modalities)
-        write_catalog(root / f"{images.role}.parquet", images.cameras.columns(), images.role, templates)
-    manifest = {
-        "format": FORMAT,
-        "rendering": description,
-        "counts": {images.role: len(images.cameras) for images in plan.sets},
-        "images": digests,
-        "versions": {"crosslocate": __version__} | {name: version(name) for name in _LIBRARIES},
-    }
-    write_whole(
-        root / MANIFEST, (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode(), work / "manifest.part"
-    )
-    shutil.rmtree(work)
-    return manifest
-
-
-def _tidy(root: Path, work: Path) -> None:
-    """Make the folders; remove what a killed process left half written."""
-    work.mkdir(parents=True, exist_ok=True)
-    for left in (*work.glob("*.part"), *root.glob(".*.tmp")):
-        left.unlink()
-
-
-def _render_set(root: Path, world: World, plan: RenderPlan, images: ImageSet, journal: Journal, workers: int) -> str:
-    """Render or verify all views of one role; returns a digest of its files."""
-    templates = path_templates(images.role, images.modalities)
-    for modality in images.modalities:
-        (root / images.role / modality).mkdir(parents=True, exist_ok=True)
-
-    def finish(row: int) -> tuple[str, Checksums, bool]:
-        name = str(images.cameras.name[row])
-        paths = {modality: root / template.format(name=name) for modality, template in templates.items()}
-        known = journal.finished.get(f"{images.role}/{name}")
-        if known is not None and known == {modality: checksum(path) for modality, path in paths.items()}:
-            return name, known, True
-        scene = Scene(world, images.cameras.camera(row, plan.width, plan.height), name)
-        scratch = root / _WORK / f"{threading.get_ident()}.part"
-        try:
-            done = {m: write_whole(path, PRODUCTS[m].encode(scene), scratch) for m, path in paths.items()}
-        except TerrainError as error:
-            raise TerrainError(f"{images.role} row {row} ({name}): {error}") from error
-        return name, done, False
-
-    digest = hashlib.sha256()
-    tasks = _in_order(map(partial(partial, finish), range(len(images.cameras))), workers)
-    for name, files, known in track(tasks, f"Rendering {images.role}", len(images.cameras)):
-        if not known:
-            journal.record(f"{images.role}/{name}", files)
-        digest.update(json.dumps([name, files]).encode())
-    return digest.hexdigest()
-
-
-def _in_order(tasks: Iterable[Callable[[], Any]], workers: int) -> Iterator[Any]:
-    """Results of tasks in their order, a few of them running ahead in threads; the first error ends the rest."""
-    ahead: deque[Future[Any]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for task in tasks:
-            ahead.append(pool.submit(task))
-            if len(ahead) > 4 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _views(chunks: Sequence[Chunk] | set[Chunk]) -> int:
+    return sum(map(len, chunks))

@@ -1,0 +1,121 @@
+"""What a rendering would make, said before it begins: views, images, bytes and hours, measured on a few views."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crosslocate.console import console, say
+from crosslocate.terrain.job.opening import check_cameras, tables_of
+from crosslocate.terrain.job.plan import RenderPlan
+from crosslocate.terrain.job.progress import spoken
+from crosslocate.terrain.job.scene import Scene, product
+from crosslocate.terrain.viewpoints.cameras import CameraTable
+from crosslocate.terrain.viewpoints.survey import Surveyed
+
+TRIED = 4
+"""Views of a role that are rendered for an estimate."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the views of a role will take.
+
+    Attributes:
+        size: Mean bytes of a view's files by modality.
+        seconds: Mean seconds of rendering and encoding a view by one process.
+    """
+
+    size: Mapping[str, float]
+    seconds: float
+
+
+def explain_plan(plan: RenderPlan, workers: int, root: Path, surveyed: Surveyed | None = None) -> None:
+    """Say what was read and what will be made.
+
+    Args:
+        plan: The data set.
+        workers: Processes that will render.
+        root: Folder of the data set; the room on its disk is looked at.
+        surveyed: The cameras; None: they are chosen now.
+
+    Raises:
+        TerrainError: A camera cannot be rendered.
+    """
+    _explain_terrain(plan)
+    if surveyed is None:
+        surveyed = plan.survey.cameras(
+            plan.world.caster, aspect=plan.images.aspect, seed=plan.world.seed, workers=workers
+        )
+        check_cameras(tables_of(surveyed), plan.world, plan.images)
+    for name, finding in surveyed.findings.items():
+        say(f"cameras: {name.replace('_', ' ')}: {finding}")
+    estimates = {role: estimate(plan, role, table) for role, table in tables_of(surveyed).items() if len(table)}
+    counts = {role: len(table) for role, table in tables_of(surveyed).items()}
+    _print_table(plan, counts, estimates)
+    _say_what_it_takes(plan, workers, root, counts, estimates)
+
+
+def estimate(plan: RenderPlan, role: str, table: CameraTable) -> Estimate:
+    """Render a few views, spread evenly, and measure; code that is not compiled yet is compiled before."""
+    modalities = plan.images.of_role(role)
+    rows = np.unique((np.arange(TRIED) + 0.5) / TRIED * len(table)).astype(np.int64)
+    size, begin = dict.fromkeys(modalities, 0.0), 0.0
+    for count, row in enumerate([rows[0], *rows]):
+        if count == 1:
+            size, begin = dict.fromkeys(modalities, 0.0), time.perf_counter()
+        scene = Scene(plan.world, table.camera(int(row), plan.images.width, plan.images.height), str(table.name[row]))
+        for modality in modalities:
+            size[modality] += len(product(modality).encode(scene)) / len(rows)
+    return Estimate(size, (time.perf_counter() - begin) / len(rows))
+
+
+def _explain_terrain(plan: RenderPlan) -> None:
+    terrain = plan.world.caster.terrain
+    west, south, east, north = terrain.bounds
+    say(
+        f"terrain: {len(terrain.layers)} layers, {sum(dem.elevation.size for dem in terrain.layers):,} posts, longitude "
+        f"{west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}, highest {terrain.highest:.0f} m"
+    )
+
+
+def _print_table(plan: RenderPlan, counts: Mapping[str, int], estimates: Mapping[str, Estimate]) -> None:
+    from rich.table import Table
+
+    table = Table("role", "modality", "images", "bytes each", "bytes", title="To be made", title_justify="left")
+    for role, count in counts.items():
+        for modality in plan.images.of_role(role):
+            each = estimates[role].size[modality] if role in estimates else 0.0
+            kept = each if plan.storage.views is not None else 0.0
+            table.add_row(role, modality, f"{count:,}", f"{each:,.0f}", amount(kept * count))
+    console().print(table)
+
+
+def _say_what_it_takes(
+    plan: RenderPlan, workers: int, root: Path, counts: Mapping[str, int], estimates: Mapping[str, Estimate]
+) -> None:
+    seconds = sum(counts[role] * found.seconds for role, found in estimates.items())
+    total = sum(counts[role] * sum(found.size.values()) for role, found in estimates.items())
+    if plan.storage.views is None:
+        say(
+            f"no image is kept: {sum(counts.values()):,} views are rendered when they are read, {spoken(seconds)} a core"
+        )
+        return
+    say(f"about {amount(total)} and {spoken(seconds / workers)} on {workers} cores of this machine")
+    if plan.images.depth_type == "half" and plan.world.caster.max_distance > 65_504.0:
+        say("depth beyond 65,504 m is stored as 65,504 m (images.depth_type=half); float keeps it")
+    free = shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.exists())).free
+    if total > free:
+        say(f"the disk of {root} has {amount(free)} free: that is not enough")
+
+
+def amount(size: float) -> str:
+    """Bytes for a person: ``12 kB``, ``3.4 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000.0:
+            return f"{size:.3g} {unit}"
+        size /= 1000.0
+    return f"{size:,.2f} TB"
