@@ -22,7 +22,7 @@ Extent = tuple[float, float, float, float]
 _INCHES, _DPI = 10.0, 120
 _PIXELS = 900  # of the relief along its longer side
 _MARGIN = 0.06  # of the extent of the viewpoints, around them
-_TINTS = ("#dfe6d5", "#e9e4cf", "#e3d6bd", "#d8cbbb", "#f4f3f2")
+_TINTS = ("#b9c9ac", "#d3cdab", "#c9b592", "#b9a594", "#e8e6e4")
 _COLOURS = {"train": "#1f6fb4", "val": "#d98b0c", "test": "#b5243a"}
 _OTHER = "#5b4a8a"
 

@@ -77,8 +77,8 @@ def _explain_terrain(plan: RenderPlan) -> None:
     terrain = plan.world.caster.terrain
     west, south, east, north = terrain.bounds
     say(
-        f"terrain: {len(terrain.layers)} layers, {sum(dem.elevation.size for dem in terrain.layers):,} posts, longitude "
-        f"{west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}, highest {terrain.highest:.0f} m"
+        f"terrain: {len(terrain.layers)} layers, {sum(dem.elevation.size for dem in terrain.layers):,} posts, "
+        f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}, highest {terrain.highest:.0f} m"
     )
 
 
@@ -100,9 +100,7 @@ def _say_what_it_takes(
     seconds = sum(counts[role] * found.seconds for role, found in estimates.items())
     total = sum(counts[role] * sum(found.size.values()) for role, found in estimates.items())
     if plan.storage.views is None:
-        say(
-            f"no image is kept: {sum(counts.values()):,} views are rendered when they are read, {spoken(seconds)} a core"
-        )
+        say(f"no image is kept: views are rendered when they are read; all of them once takes a core {spoken(seconds)}")
         return
     say(f"about {amount(total)} and {spoken(seconds / workers)} on {workers} cores of this machine")
     if plan.images.depth_type == "half" and plan.world.caster.max_distance > 65_504.0:

@@ -22,15 +22,9 @@ HALF_LIMIT = 65504.0
 def rounded_depth(values: NDArray[np.floating], dtype: type[np.floating]) -> NDArray[np.floating]:
     """Depths [H, W] in the type they are stored in: half (11 significant bits) or float.
 
-    Raises:
-        TerrainError: A depth does not fit a half.
+    A half ends at `HALF_LIMIT`: what is farther is stored as if it were there.
     """
-    if dtype is np.float16 and float(np.max(values, initial=0.0)) > HALF_LIMIT:
-        raise TerrainError(
-            f"a depth of {np.max(values):.0f} m does not fit a half float (limit {HALF_LIMIT:.0f}); "
-            "use images.depth_type=float or a smaller terrain.caster.max_distance"
-        )
-    return values.astype(dtype)
+    return (np.minimum(values, HALF_LIMIT) if dtype is np.float16 else values).astype(dtype)
 
 
 def encode_exr(values: NDArray[np.floating], dtype: type[np.floating] = np.float16) -> bytes:

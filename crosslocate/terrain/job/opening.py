@@ -31,6 +31,7 @@ from crosslocate.terrain.viewpoints.survey import Surveyed
 WORK = ".render"
 """Folder of the work; gone when the data set is complete."""
 JOB = "job.json"
+_NUMBERS = ("place", "longitude", "latitude", "elevation", "yaw", "pitch", "roll", "horizontal_fov")
 _BATCH = 1 << 18  # rows of a catalog that are made at a time
 
 
@@ -92,19 +93,7 @@ class Job:
         return CameraTable(
             name=np.array(rows["name"].to_pylist(), np.str_),
             split=np.array(rows["split"].to_pylist(), np.str_),
-            **{
-                name: rows[name].to_numpy()
-                for name in (
-                    "place",
-                    "longitude",
-                    "latitude",
-                    "elevation",
-                    "yaw",
-                    "pitch",
-                    "roll",
-                    "horizontal_fov",
-                )  # fmt: skip
-            },
+            **{name: rows[name].to_numpy() for name in _NUMBERS},
         )
 
 

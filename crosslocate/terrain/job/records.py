@@ -81,7 +81,7 @@ class Records:
         for chunk in chunks:
             if chunk.role not in present:
                 folder = self._root / FOLDER / chunk.role
-                present[chunk.role] = set(os.listdir(folder)) if folder.is_dir() else set()
+                present[chunk.role] = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
             if f"{chunk.label}.json" in present[chunk.role]:
                 found.add(chunk)
         return found

@@ -17,8 +17,8 @@ class Images:
         height: Of all images, pixels.
         database_modalities: What is rendered of the database views.
         query_modalities: What is rendered of the queries.
-        depth_type: ``half`` or ``float``: precision of the depth files. A half ends at 65,504 m, and what is farther is stored
-            as 65,504 m.
+        depth_type: ``half`` or ``float``: precision of the depth files. A half ends at 65,504 m, and what is farther is
+            stored as 65,504 m.
         photo: What simulated photographs look like.
 
     Raises:

@@ -87,7 +87,7 @@ class Files:
         """A folder for every role and modality."""
         return f"{role}/{modality}/{{name}}.{suffix}"
 
-    def columns(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+    def columns(self, start: int, stop: int) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - `Storage`'s signature
         """None."""
         return {}
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from crosslocate.data.images import decode
 from crosslocate.errors import TerrainError
-from crosslocate.terrain.job.files import DEPTH_CHANNEL, checksum, encode_exr, encode_png, write_whole
+from crosslocate.terrain.job.files import DEPTH_CHANNEL, checksum, encode_exr, encode_png, rounded_depth, write_whole
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)
 
@@ -39,9 +39,10 @@ def test_the_same_depth_gives_the_same_bytes():
     assert encode_exr(depth) == encode_exr(depth.copy())
 
 
-def test_a_depth_beyond_half_precision_is_refused():
-    with pytest.raises(TerrainError, match=r"70000 m does not fit a half float .*65504"):
-        encode_exr(np.array([[1.0, 70000.0]]))
+def test_a_half_ends_where_it_ends_and_a_float_does_not():
+    depth = np.array([[-1.0, 1.0, 65503.0, 65504.0, 65505.0, 7e4, 2e5]], np.float32)
+    np.testing.assert_array_equal(rounded_depth(depth, np.float16)[0], [-1, 1, 65504, 65504, 65504, 65504, 65504])
+    np.testing.assert_array_equal(rounded_depth(depth, np.float32), depth)
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
