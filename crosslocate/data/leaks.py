@@ -41,7 +41,8 @@ def closest_pairs(longitude: Floats, latitude: Floats, split: NDArray[Any]) -> l
     """The closest positions of every two splits, those of the nearest splits first; empty with fewer than two splits.
 
     Neighbours are found by straight lines through the earth, and geodesics decide among all that are within 1 % of the
-    shortest: below 1,500 km these two lengths differ by less than that.
+    shortest: below 1,500 km these two lengths differ by less than that. Which neighbour of a point is the nearest is
+    left to the straight lines: of two whose geodesics differ by millimetres the wrong one may count.
 
     Args:
         longitude: Degrees, [n].

@@ -83,8 +83,8 @@ class ListedSplits:
         """
         for row in np.flatnonzero(positions.split == "")[:1]:
             raise TerrainError(
-                f"viewpoint {positions.name[row]} has no split, and survey.splits takes them from a list; give the list "
-                f"a column split ({', '.join(SPLITS)}), or use survey/splits=blocks or one"
+                f"viewpoint {positions.name[row]} has no split, and survey.splits takes them from a list; give the "
+                f"list a column split ({', '.join(SPLITS)}), or use survey/splits=blocks or one"
             )
         return positions.split, {}
 
@@ -145,7 +145,7 @@ class Blocks:
         """Number of the split of each block, [blocks]."""
         if len(weights) < len(names):
             raise TerrainError(
-                f"the database lies in {len(weights)} blocks of {self.size:.0f} m; {len(names)} splits need at least as "
+                f"the database lies in {len(weights)} blocks of {self.size:.0f} m; {len(names)} splits need as "
                 "many: make survey.splits.size smaller, or use survey/splits=one"
             )
         shares = np.array([self.shares[name] for name in names]) / sum(self.shares[name] for name in names)

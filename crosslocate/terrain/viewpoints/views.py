@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.viewpoints.cameras import CameraTable
+from crosslocate.terrain.viewpoints.names import numbered, suffixed
 from crosslocate.terrain.viewpoints.places import Places
 from crosslocate.terrain.viewpoints.poses import PoseDistribution
+from crosslocate.terrain.viewpoints.positions import Positions
 
 Floats = NDArray[np.float64]
 _STREAM = 2  # of random numbers
@@ -29,6 +31,37 @@ def database_cameras(places: Places, *, headings: int, horizontal_fov: float) ->
     ]
     still = np.zeros(len(place))
     return _table(places, place, names, np.radians(degrees), still, still, np.full(len(place), horizontal_fov))
+
+
+def view_table(positions: Positions, *, headings: int, first: float, fov: float) -> CameraTable:
+    """Views of the database: all round each position, or the one that a list gives.
+
+    Args:
+        positions: With altitudes and splits; places are numbered in their order.
+        headings: Views of a position without heading, at equal steps.
+        first: Heading of the first of them in radians.
+        fov: Horizontal field of view in radians where a position has none.
+    """
+    given = np.isfinite(positions.yaw)
+    counts = np.where(given, 1, headings)
+    place = np.repeat(np.arange(len(positions), dtype=np.int32), counts)
+    number = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    degrees = np.mod(np.degrees(first) + np.arange(headings) * (360.0 / headings), 360.0)
+    whole = bool((degrees == np.rint(degrees)).all())
+    suffixes = numbered("_h", np.rint(degrees if whole else 10 * degrees).astype(np.int64), 3 if whole else 4)
+    one = given[place]
+    return CameraTable(
+        name=suffixed(positions.name, suffixes, np.where(one, -1, number), place),
+        place=place,
+        split=positions.split[place],
+        longitude=positions.longitude[place],
+        latitude=positions.latitude[place],
+        elevation=positions.altitude[place],
+        yaw=np.where(one, positions.yaw[place], np.radians(degrees)[number % headings]),
+        pitch=np.where(one, np.nan_to_num(positions.pitch)[place], 0.0),
+        roll=np.where(one, np.nan_to_num(positions.roll)[place], 0.0),
+        horizontal_fov=np.where(one & np.isfinite(positions.fov[place]), positions.fov[place], fov),
+    )
 
 
 def query_cameras(
@@ -64,7 +97,7 @@ def query_cameras(
         rng = default_rng([seed, _STREAM, place])
         at = (float(places.longitude[place]), float(places.latitude[place]), float(places.elevation[place]))
         return [
-            _draw_pose(caster, at, poses, terrain_share, aspect, rng)
+            draw_pose(caster, at, poses, terrain_share, aspect, rng)
             for _ in range(per_place.get(str(places.split[place]), 0))
         ]
 
@@ -77,7 +110,7 @@ def query_cameras(
     return _table(places, place, names, yaw, pitch, roll, fov)
 
 
-def _draw_pose(
+def draw_pose(
     caster: RayCaster,
     at: tuple[float, float, float],
     poses: PoseDistribution,
@@ -85,7 +118,7 @@ def _draw_pose(
     aspect: float,
     rng: Generator,
 ) -> Floats:
-    """Yaw, pitch, roll and horizontal field of view of one photograph."""
+    """Yaw, pitch, roll and horizontal field of view (radians) of one photograph; see `query_cameras`."""
     fov = float(poses.draw_fields_of_view(rng, 1)[0])
     for _ in range(_ATTEMPTS):
         yaw, pitch, roll = (float(angle[0]) for angle in poses.draw_directions(rng, 1))
