@@ -45,7 +45,7 @@ def localize(cfg: Any) -> "Answer":
     photo = find_photo(cfg.photo, modalities, queries, fov)
     if photo.fov_source == "assumed":
         say(f"{photo.name} does not say its field of view; 60 degrees are assumed (photo_fov=<degrees>)")
-    dem = find_terrain(root, cfg.dem)
+    dem = find_terrain(root, cfg.dem, Path(cfg.paths.cache) / "terrain")
     searcher = _searcher(cfg.search, str(retriever.device))
     require_device(searcher)
     index = _index(cfg, retriever, root)

@@ -39,9 +39,9 @@ def test_a_configured_rendering_leaves_a_data_set_and_a_contact_sheet(tmp_path):
 
 
 def test_a_terrain_of_ones_own_needs_a_path(tmp_path):
-    with pytest.raises(ConfigError, match=r"terrain\.dem\.path"):
-        validate_render(composed("terrain=file", f"output={tmp_path}"))
-    cfg = composed("terrain=file", f"terrain.dem.path={tmp_path}/none.tif", f"output={tmp_path}/views")
+    with pytest.raises(ConfigError, match=r"terrain\.elevation\.paths"):
+        validate_render(composed("terrain=tiles", f"output={tmp_path}"))
+    cfg = composed("terrain=tiles", f"terrain.elevation.paths={tmp_path}/none.tif", f"output={tmp_path}/views")
     validate_render(cfg)
     with pytest.raises(TerrainError, match=r"none\.tif does not exist"):
         render(cfg)

@@ -21,7 +21,7 @@ from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.relief_map import BEST, INK, OTHER, PAPER, TRUTH, draw_map
 from crosslocate.localization.report import heading_text, metres_text
 from crosslocate.localization.window import window_around
-from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.terrain import Elevation
 
 PANELS = 5
 """How many candidates are shown with their view; the map shows all of them."""
@@ -33,7 +33,7 @@ NEAR_TRUTH = 100.0
 """Metres within which a candidate is marked as the right place."""
 
 
-def draw_answer(path: Path, answer: Answer, database: Catalog, modality: str, dem: Dem | None) -> Path:
+def draw_answer(path: Path, answer: Answer, database: Catalog, modality: str, dem: Elevation | None) -> Path:
     """Draw an answer into a PNG file; returns its path.
 
     Args:
@@ -99,7 +99,7 @@ def _draw_photo(axes: Axes, answer: Answer) -> None:
     )  # fmt: skip
 
 
-def _draw_places(axes: Axes, answer: Answer, aspect: float, dem: Dem | None) -> None:
+def _draw_places(axes: Axes, answer: Answer, aspect: float, dem: Elevation | None) -> None:
     poses = [candidate.pose for candidate in answer.candidates]
     poses += [answer.photo.truth] if answer.photo.truth is not None else []
     window = window_around([pose.longitude for pose in poses], [pose.latitude for pose in poses], aspect, dem)

@@ -16,7 +16,9 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.photo import Pose
 from crosslocate.localization.window import Window
-from crosslocate.terrain.elevation.dem import Dem, embedded_dem, read_dem
+from crosslocate.terrain.elevation.dem import embedded_dem
+from crosslocate.terrain.elevation.terrain import Elevation, Terrain
+from crosslocate.terrain.elevation.tiles import open_terrain
 from crosslocate.terrain.job.manifest import MANIFEST, read_manifest
 
 Floats = NDArray[np.float64]
@@ -32,12 +34,14 @@ LEGIBLE_SLOPE = 0.45
 """Heights are exaggerated until the steeper slopes of the window (90th percentile) are this steep in the shading."""
 
 
-def find_terrain(root: Path, path: str | None) -> Dem | None:
-    """The elevation model for the map of a data set.
+def find_terrain(root: Path, path: str | None, cache: Path | None = None) -> Elevation | None:
+    """The terrain for the map of a data set.
 
     Args:
         root: Folder of the data set.
-        path: Raster file to take; None for the embedded tile, when the manifest says that the views show it.
+        path: Raster file, folder or pattern of tiles, or prepared terrain to take; None for the embedded tile, when the
+            manifest says that the views show it.
+        cache: Folder of prepared terrains; None reads all of the tiles into memory.
 
     Returns:
         The model; None when none is given and the data set shows other terrain.
@@ -46,14 +50,14 @@ def find_terrain(root: Path, path: str | None) -> Dem | None:
         TerrainError: The file cannot be used, or the manifest is damaged.
     """
     if path is not None:
-        return read_dem(path)
+        return open_terrain(path, cache=cache)
     if not (root / MANIFEST).is_file():
         return None
     tile = embedded_dem()
     return tile if read_manifest(root)["rendering"].get("terrain") == tile.fingerprint() else None
 
 
-def draw_map(axes: Axes, answer: Answer, window: Window, dem: Dem | None) -> None:
+def draw_map(axes: Axes, answer: Answer, window: Window, dem: Elevation | None) -> None:
     """Draw the whole map of an answer into axes whose aspect ratio is that of the window."""
     axes.set(xlim=window.extent[:2], ylim=window.extent[2:], xticks=[], yticks=[], aspect="equal", facecolor="#eef1f2")
     for side in axes.spines.values():
@@ -69,7 +73,7 @@ def draw_map(axes: Axes, answer: Answer, window: Window, dem: Dem | None) -> Non
     _draw_north(axes)
 
 
-def relief_image(dem: Dem, window: Window, columns: int = PIXELS) -> NDArray[np.float64]:
+def relief_image(dem: Elevation, window: Window, columns: int = PIXELS) -> NDArray[np.float64]:
     """Shaded and tinted relief, RGBA [rows, columns, 4], row 0 in the north; transparent where unknown."""
     rows = max(2, round(columns * window.height / window.width))
     x = (np.arange(columns) + 0.5) / columns * window.width - window.width / 2
@@ -91,8 +95,10 @@ def relief_image(dem: Dem, window: Window, columns: int = PIXELS) -> NDArray[np.
     return np.asarray(shaded, np.float64)
 
 
-def post_spacing(dem: Dem, window: Window) -> float:
+def post_spacing(dem: Elevation, window: Window) -> float:
     """Metres between the posts of an elevation model at the window's centre (the smaller of the two directions)."""
+    if isinstance(dem, Terrain):
+        dem = next((layer for layer in dem.layers if layer.contains(window.longitude, window.latitude)), dem.layers[0])
     column, row = dem.pixel_of(window.longitude, window.latitude)
     x, y = window.to_metres(*dem.position_of(column + np.array([0.0, 1.0, 0.0]), row + np.array([0.0, 0.0, 1.0])))
     return float(min(np.hypot(x[1] - x[0], y[1] - y[0]), np.hypot(x[2] - x[0], y[2] - y[0])))
@@ -112,7 +118,7 @@ def _filled(elevation: Floats, known: NDArray[np.bool_]) -> Floats:
     return elevation[tuple(nearest)]
 
 
-def _draw_relief(axes: Axes, window: Window, dem: Dem) -> None:
+def _draw_relief(axes: Axes, window: Window, dem: Elevation) -> None:
     axes.imshow(relief_image(dem, window), extent=window.extent, interpolation="bilinear", zorder=0)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.geo import radii_of_curvature
-from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.terrain import Elevation
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class Window:
 
 
 def window_around(
-    longitude: ArrayLike, latitude: ArrayLike, aspect: float, dem: Dem | None = None, *, least: float = 6000.0
+    longitude: ArrayLike, latitude: ArrayLike, aspect: float, dem: Elevation | None = None, *, least: float = 6000.0
 ) -> Window:
     """The window that shows all positions with a margin of a fifth, moved so that little of it lies beyond the terrain.
 

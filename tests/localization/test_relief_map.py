@@ -99,10 +99,10 @@ def test_post_spacing_is_in_metres():
 
 def test_the_terrain_of_a_map_is_the_one_that_the_views_show(tmp_path):
     assert find_terrain(tmp_path, None) is None
-    manifest = {"format": 1, "counts": {}, "rendering": {"dem": embedded_dem().fingerprint()}}
+    manifest = {"format": 2, "counts": {}, "rendering": {"terrain": embedded_dem().fingerprint()}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert find_terrain(tmp_path, None).fingerprint() == embedded_dem().fingerprint()
-    manifest["rendering"]["dem"] = "another"
+    manifest["rendering"]["terrain"] = "another"
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert find_terrain(tmp_path, None) is None
     with pytest.raises(TerrainError, match=r"alps\.tif does not exist"):

@@ -4,13 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.grid import Bounds
 from crosslocate.terrain.elevation.sheets import Sheets, fill_levels, fill_tops, plan_sheets
+from crosslocate.terrain.elevation.summary import TerrainSummary, united
 
 Floats = NDArray[np.float64]
 
@@ -26,12 +31,16 @@ class Terrain:
         posts: Flat float32 array of all sheets, which may be mapped from a file.
         tops: Flat float32 array of the tops of blocks.
         sheets: Where the sheets lie in both.
+        summary: What was found when it was prepared; see `describe.describe_terrain`, which has an answer for all.
+        folder: The prepared terrain that it is mapped from; pickles hold this path instead of the arrays.
     """
 
     layers: tuple[Dem, ...]
     posts: NDArray[np.float32]
     tops: NDArray[np.float32]
     sheets: Sheets
+    summary: TerrainSummary | None = None
+    folder: Path | None = None
 
     @classmethod
     def of(cls, *dems: Dem) -> "Terrain":
@@ -52,12 +61,29 @@ class Terrain:
 
     @classmethod
     def mapped(
-        cls, places: Sequence[tuple[object, str]], posts: NDArray[np.float32], tops: NDArray[np.float32], sheets: Sheets
+        cls,
+        places: Sequence[tuple[Affine, str]],
+        posts: NDArray[np.float32],
+        tops: NDArray[np.float32],
+        sheets: Sheets,
+        summary: TerrainSummary | None = None,
+        folder: Path | None = None,
     ) -> "Terrain":
         """A terrain of filled arrays; ``places`` are the transform and the CRS of each layer."""
+        prints = [None] * len(places) if summary is None else [layer.fingerprint for layer in summary.layers]
         first = [int(np.flatnonzero(sheets.layer == layer)[0]) for layer in range(len(places))]
-        layers = tuple(Dem(sheets.view(s, posts), t, crs) for s, (t, crs) in zip(first, places, strict=True))  # type: ignore[arg-type]
-        return cls(layers, posts, tops, sheets)
+        layers = tuple(
+            Dem(sheets.view(sheet, posts), transform, crs, known)
+            for sheet, (transform, crs), known in zip(first, places, prints, strict=True)
+        )
+        return cls(layers, posts, tops, sheets, summary, folder)
+
+    def __reduce__(self) -> Any:
+        if self.folder is None:
+            return super().__reduce__()
+        from crosslocate.terrain.elevation.prepared import load_terrain
+
+        return load_terrain, (self.folder,)
 
     def elevation_at(self, longitude: ArrayLike, latitude: ArrayLike) -> Floats:
         """Bilinear elevation in metres at WGS84 positions in degrees; NaN outside and in voids of all layers."""
@@ -71,15 +97,14 @@ class Terrain:
         return np.logical_or.reduce([dem.contains(longitude, latitude) for dem in self.layers])
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         """West, south, east and north limits of all layers in degrees; east > 180 across the antimeridian."""
-        west, south, east, north = zip(*(dem.bounds for dem in self.layers), strict=True)
-        return min(west), min(south), max(east), max(north)
+        return united([dem.bounds for dem in self.layers])
 
     @cached_property
     def highest(self) -> float:
         """Highest elevation of all, in metres."""
-        return float(np.max(self.tops))
+        return float(np.max(self.tops)) if self.summary is None else self.summary.highest
 
     def fingerprint(self) -> str:
         """SHA-256 of what all layers hold; that of a single layer is the model's own."""
@@ -87,6 +112,10 @@ class Terrain:
         return prints[0] if len(prints) == 1 else hashlib.sha256("\n".join(prints).encode()).hexdigest()
 
 
-def as_terrain(elevation: Dem | Terrain) -> Terrain:
+Elevation = Dem | Terrain
+"""Either of them: both have bounds, and elevations at places."""
+
+
+def as_terrain(elevation: Elevation) -> Terrain:
     """A terrain as it is, or one of a single elevation model."""
     return elevation if isinstance(elevation, Terrain) else Terrain.of(elevation)
