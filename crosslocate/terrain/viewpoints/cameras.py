@@ -10,8 +10,10 @@ from crosslocate.errors import TerrainError
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain
+from crosslocate.terrain.viewpoints.names import first_repeated
 
 Floats = NDArray[np.float64]
+_BLOCK = 1 << 18
 _LIMITS = {
     "longitude": (-180.0, 180.0),
     "latitude": (-90.0, 90.0),
@@ -83,18 +85,23 @@ class CameraTable:
     def check(self, dem: Dem | Terrain) -> None:
         """Raise TerrainError naming the first row that cannot be rendered on an elevation model or terrain."""
         self._check_values()
-        ground = np.asarray(dem.elevation_at(self.longitude, self.latitude))
-        for row in np.flatnonzero(np.isnan(ground))[:1]:
+        for first in range(0, len(self), _BLOCK):
+            self._check_ground(dem, np.arange(first, min(first + _BLOCK, len(self))))
+
+    def _check_ground(self, dem: Dem | Terrain, rows: NDArray[np.int64]) -> None:
+        ground = np.asarray(dem.elevation_at(self.longitude[rows], self.latitude[rows]))
+        for row in rows[np.isnan(ground)][:1]:
             west, south, east, north = dem.bounds
             where = f"({self.longitude[row]:.6f}, {self.latitude[row]:.6f})"
             raise TerrainError(
                 f"{self._row(row)}: the camera at {where} is outside the elevation model or over a void; "
                 f"the model covers longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
             )
-        for row in np.flatnonzero(self.elevation <= ground)[:1]:
+        for row in rows[self.elevation[rows] <= ground][:1]:
+            below = ground[row - rows[0]]
             raise TerrainError(
                 f"{self._row(row)}: the camera at {self.elevation[row]:.2f} m is not above the terrain, which is at "
-                f"{ground[row]:.2f} m; raise it by at least {ground[row] - self.elevation[row]:.2f} m"
+                f"{below:.2f} m; raise it by at least {below - self.elevation[row]:.2f} m"
             )
 
     def _check_values(self) -> None:
@@ -105,9 +112,8 @@ class CameraTable:
         fov = self.horizontal_fov
         for row in np.flatnonzero(~((fov > 0.0) & (fov < np.pi)))[:1]:
             raise TerrainError(f"{self._row(row)}: horizontal_fov={fov[row]} is not between 0 and pi radians")
-        names, counts = np.unique(self.name, return_counts=True)
-        if (counts > 1).any():
-            double = str(names[counts > 1][0])
+        double = first_repeated(self.name)
+        if double is not None:
             raise TerrainError(f"rows {np.flatnonzero(self.name == double).tolist()[:5]} share the name {double!r}")
 
     def _row(self, row: int) -> str:

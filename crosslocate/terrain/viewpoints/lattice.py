@@ -89,7 +89,23 @@ class Lattice:
     def cells(self, longitude: ArrayLike, latitude: ArrayLike) -> tuple[Integers, Integers]:
         """Row and column of the cells that hold positions in degrees."""
         up = meridian_arc(latitude) / self.step + self.rows / 2.0
-        row = np.clip(np.floor(up), 0, self.rows - 1).astype(np.int64)
+        row = self._row(up)
         columns = self.columns(row)
         around = np.mod(np.asarray(longitude, np.float64) + 180.0, 360.0) / 360.0
         return row, np.minimum((around * columns).astype(np.int64), columns - 1)
+
+    def to_edge(self, longitude: ArrayLike, latitude: ArrayLike) -> Floats:
+        """Distance in metres from positions in degrees to the nearest edge of their cells, good to a percent.
+
+        Parallels are as far as along the meridian; meridians as on a sphere, where a great circle meets them at right
+        angles.
+        """
+        up = meridian_arc(latitude) / self.step + self.rows / 2.0
+        across = np.mod(np.asarray(longitude, np.float64) + 180.0, 360.0) / 360.0 * self.columns(self._row(up))
+        turn = np.radians(360.0 / self.columns(self._row(up)))
+        up, across = (np.minimum(np.mod(value, 1.0), 1.0 - np.mod(value, 1.0)) for value in (up, across))
+        sine = np.cos(np.radians(latitude)) * np.sin(np.minimum(across * turn, 0.5 * np.pi))
+        return np.minimum(up * self.step, radii_of_curvature(latitude)[1] * np.arcsin(sine))
+
+    def _row(self, up: Floats) -> Integers:
+        return np.clip(np.floor(up), 0, self.rows - 1).astype(np.int64)

@@ -28,7 +28,7 @@ def joined(first: Names, second: Names) -> Names:
     return np.strings.add(first, second)
 
 
-def suffixed(names: Names, suffixes: Names, number: NDArray[np.int64], rows: NDArray[np.int64]) -> Names:
+def suffixed(names: Names, suffixes: Names, number: NDArray[Any], rows: NDArray[Any]) -> Names:
     """``names[rows]`` followed by ``suffixes[number]``, block by block: no copies of all of them are made.
 
     ``-1`` in ``number`` stands for no suffix.
@@ -40,3 +40,19 @@ def suffixed(names: Names, suffixes: Names, number: NDArray[np.int64], rows: NDA
         part = slice(k, k + _BLOCK)
         out[part] = np.strings.add(names[rows[part]], choices[number[part]])
     return out
+
+
+def first_repeated(names: Names) -> str | None:
+    """A name that more than one row has, or None; only texts with equal hashes are copied and compared."""
+    prints = np.empty(len(names), np.uint64)
+    for k in range(0, len(names), _BLOCK):
+        texts = np.ascontiguousarray(names[k : k + _BLOCK])
+        letters = texts.view(np.uint32).reshape(len(texts), texts.dtype.itemsize // 4)
+        part = np.full(len(texts), 14695981039346656037, np.uint64)  # FNV-1a
+        for column in letters.T:
+            part = (part ^ column) * np.uint64(1099511628211)
+        prints[k : k + _BLOCK] = part
+    order = np.sort(prints)
+    again = np.unique(order[1:][order[1:] == order[:-1]])
+    suspects, counts = np.unique(names[np.isin(prints, again)], return_counts=True)
+    return str(suspects[counts > 1][0]) if (counts > 1).any() else None

@@ -67,8 +67,8 @@ class Positions:
     def __len__(self) -> int:
         return len(self.name)
 
-    def take(self, rows: NDArray[Any], **changed: Any) -> "Positions":
-        """The positions of some rows (indices or a mask), with some columns or counts changed."""
+    def take(self, rows: NDArray[Any] | slice, **changed: Any) -> "Positions":
+        """The positions of some rows (indices, a mask or a slice), with some columns or counts changed."""
         kept = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "left_out"}
         return Positions(**{**kept, "left_out": self.left_out, **changed})
 

@@ -172,12 +172,11 @@ class Blocks:
         clear = np.ones(len(positions), bool)
         if self.gap == 0.0:
             return clear
-        heading = 2.0 * np.pi * np.arange(_AROUND) / _AROUND
-        for k in range(0, len(positions), _CHUNK):
-            part = slice(k, k + _CHUNK)
-            lon, lat = destination(
-                positions.longitude[part, None], positions.latitude[part, None], heading, 0.5 * _ENLARGED * self.gap
-            )
+        heading, radius = 2.0 * np.pi * np.arange(_AROUND) / _AROUND, 0.5 * _ENLARGED * self.gap
+        outer = np.flatnonzero(lattice.to_edge(positions.longitude, positions.latitude) < 1.02 * radius)
+        for k in range(0, len(outer), _CHUNK):
+            part = outer[k : k + _CHUNK]
+            lon, lat = destination(positions.longitude[part, None], positions.latitude[part, None], heading, radius)
             around = _split_of(lattice, blocks, dealt, lon, lat)
             clear[part] = ((around < 0) | (around == own[part, None])).all(axis=1)
         return clear

@@ -91,14 +91,15 @@ def visible_terrain(
     """
     rings = np.geomspace(NEAREST, reach, max(2, round(math.log(reach / NEAREST) / RING) + 1))
     drop = (1.0 - refraction) / (2.0 * EARTH_RADIUS)
-    sheets = _sheets(terrain)
+    at, high, wide, starts = _sheets(terrain)
     area, farthest = np.zeros(len(longitude)), np.zeros(len(longitude))
 
     def look(first: int) -> None:
         rows = slice(first, first + _BLOCK)
         origins, tracks = _tracks(terrain, longitude[rows], latitude[rows], reach)
         eyes = np.ascontiguousarray(elevation[rows], np.float64)
-        _look(terrain.posts, *sheets, origins, tracks, eyes, rings, drop, area[rows], farthest[rows])
+        out = area[rows], farthest[rows]
+        _look(terrain.posts, at, high, wide, starts, origins, tracks, eyes, rings, drop, out[0], out[1])
 
     with ThreadPoolExecutor(workers) as pool:
         blocks = range(0, len(longitude), _BLOCK)
