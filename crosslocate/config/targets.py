@@ -22,6 +22,8 @@ OTHER_JOBS = (
     "viewpoints",
     "images",
     "storage",
+    "legend",
+    "land_cover",
     "convert.yaml",
     "check.yaml",
     "tune.yaml",

@@ -37,6 +37,8 @@ def groups():
         "viewpoints",
         "images",
         "storage",
+        "legend",
+        "land_cover",
         "sampler",
         "pruner",
     )  # not of a run's configuration

@@ -72,8 +72,7 @@ def read_coordinates(path: Path | str) -> NDArray[np.float64]:
         raise TerrainError(f"{path} is not an OpenEXR file: {error}") from None
     lacking = [name for name in CHANNELS if name not in found] + [name for name in CHANNELS[:2] if name not in header]
     if lacking:
-        raise TerrainError(
-            f"{path} holds no coordinates: {lacking[0]} is missing; found are {', '.join(sorted(found))}"
-        )
+        there = ", ".join(sorted(found))
+        raise TerrainError(f"{path} holds no coordinates: {lacking[0]} is missing; its channels are {there}")
     origin = float(header["longitude"]), float(header["latitude"])
     return Coordinates(origin, np.stack([found[name] for name in CHANNELS], axis=-1)).positions()

@@ -15,8 +15,10 @@ from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import Hits, RayCaster
 from crosslocate.terrain.casting.shade import shadowed
 from crosslocate.terrain.imagery.appearance import Appearance, draw_appearance
+from crosslocate.terrain.imagery.class_map import ClassMap
 from crosslocate.terrain.imagery.coordinates import Coordinates
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS, segments
+from crosslocate.terrain.imagery.legend import UNKNOWN
 from crosslocate.terrain.imagery.modalities import axial_depth, depth, edges, silhouettes
 from crosslocate.terrain.imagery.photo import photo
 from crosslocate.terrain.imagery.photo_settings import PhotoSettings
@@ -42,7 +44,7 @@ class World:
     """
 
     caster: RayCaster
-    land_cover: None = None
+    land_cover: ClassMap | None = None
     seed: int = 0
     depth_type: str = "half"
     photo: PhotoSettings = field(default_factory=PhotoSettings)
@@ -85,9 +87,21 @@ class Scene:
         return self.world.relief.at(self.hits)
 
     @cached_property
+    def mapped(self) -> NDArray[np.uint8]:
+        """Index of the ground's class in the legend of the land cover map, 255 where none is known, [H, W]."""
+        classes, seen = np.full(self.hits.distance.shape, UNKNOWN, np.uint8), ~self.hits.sky
+        if self.world.land_cover is not None:
+            footprint = self.hits.distance[seen].astype(np.float64) / self.camera.focal_length
+            place = self.ground.longitude[seen], self.ground.latitude[seen]
+            classes[seen] = self.world.land_cover.at(*place, footprint)
+        return classes
+
+    @cached_property
     def segments(self) -> NDArray[np.uint8]:
-        """Class of the ground at every pixel, [H, W]."""
-        return segments(self.hits, self.ground, self.world.water)
+        """Class of the ground at every pixel, [H, W]: that of the land cover map, else one from elevation."""
+        found = segments(self.hits, self.ground, self.world.water)
+        land_cover = self.world.land_cover
+        return self._over(found, land_cover.legend.segments) if land_cover else found
 
     def sunlit(self, look: Appearance) -> NDArray[np.bool_]:
         """Where no other terrain hides the sun, [H, W]; under a closed sky nothing does."""
@@ -117,8 +131,9 @@ class Scene:
         return Coordinates.of(self.hits, self.ground)
 
     def segment_colours(self) -> NDArray[np.uint8]:
-        """The classes' colours, RGB [H, W, 3]."""
-        return SEGMENT_COLOURS[self.segments]
+        """The classes' colours, RGB [H, W, 3]; those of the map's legend where it is asked for."""
+        land_cover, image = self.world.land_cover, SEGMENT_COLOURS[self.segments]
+        return self._over(image, land_cover.legend.colours) if land_cover and land_cover.own_colours else image
 
     def normals(self) -> NDArray[np.float32]:
         """Unit normals, east-north-up at the hit, NaN in the sky, [H, W, 3]."""
@@ -144,6 +159,12 @@ class Scene:
             ConfigError: There is no such modality.
         """
         return product(modality).array(self)
+
+    def _over(self, image: NDArray[np.uint8], values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image [H, W, ...] with the legend's ``values`` [classes, ...] where the land cover map knows the class."""
+        known, image = self.mapped != UNKNOWN, image.copy()
+        image[known] = values[self.mapped[known]]
+        return image
 
     def _stored(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         return rounded_depth(values, DEPTH_TYPES[self.world.depth_type]).astype(np.float32)
