@@ -1,8 +1,7 @@
-"""Image files: bytes of each format, the same for the same pixels, and writes that are whole or absent."""
+"""Image files: bytes of each format, the same for the same pixels; and what to say when they cannot be written."""
 
 import errno
 import io
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,22 +48,6 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return bytes(data)
 
 
-def write_whole(path: Path, data: bytes, scratch: Path) -> int:
-    """Write a file so that it is found whole or not at all; returns the CRC-32 of its bytes.
-
-    The bytes go to ``scratch`` (same file system) first, and are then renamed into place.
-
-    Raises:
-        TerrainError: The file system is full, over quota, or does not let us write.
-    """
-    try:
-        scratch.write_bytes(data)
-        scratch.replace(path)
-    except OSError as error:
-        raise refuse_write(path, error) from error
-    return zlib.crc32(data)
-
-
 def refuse_write(path: Path, error: OSError) -> TerrainError:
     """The error to raise when ``path`` cannot be written: what happened, what is kept, what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -73,11 +56,3 @@ def refuse_write(path: Path, error: OSError) -> TerrainError:
     return TerrainError(
         f"cannot write {path}: {reason}. Every image finished so far is kept; {remedy} and start the same command again"
     )
-
-
-def checksum(path: Path) -> int | None:
-    """CRC-32 of a file, or None where there is none."""
-    try:
-        return zlib.crc32(path.read_bytes())
-    except FileNotFoundError:
-        return None

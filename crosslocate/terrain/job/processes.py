@@ -94,7 +94,7 @@ def work_in_processes(job: Job, chunks: Sequence[Chunk], count: int, look: Calla
         TerrainError: As `work_through`, or a process was killed.
     """
     cv2.setNumThreads(1)  # a pool of threads does not survive a fork
-    assert set(job.catalogs) == set(job.counts)  # opened before forking: mapped once
+    _warm_up(job, chunks)
     context = multiprocessing.get_context("fork")
     guard, alive = os.pipe()
     children: dict[Connection, multiprocessing.process.BaseProcess] = {}
@@ -120,6 +120,12 @@ def work_in_processes(job: Job, chunks: Sequence[Chunk], count: int, look: Calla
             receiver.close()
         os.close(guard)
         os.close(alive)
+
+
+def _warm_up(job: Job, chunks: Sequence[Chunk]) -> None:
+    """Render a view of each role before forking: code is compiled, files are mapped and shared tables made once."""
+    for chunk in {chunk.role: chunk for chunk in chunks}.values():
+        next(rendered(job, chunk))
 
 
 def _child(job: Job, chunks: Sequence[Chunk], sender: Connection, guard: int, alive: int) -> None:

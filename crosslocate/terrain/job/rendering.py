@@ -14,6 +14,7 @@ from typing import Any
 
 from crosslocate.console import say
 from crosslocate.data.locking import locked
+from crosslocate.errors import UnwritableError
 from crosslocate.terrain.job.assembly import assemble, clear_up, require_whole
 from crosslocate.terrain.job.chunks import Chunk, Share
 from crosslocate.terrain.job.files import refuse_write
@@ -71,7 +72,12 @@ def render_dataset(
     try:
         job = _open(root, plan, workers, verify, tell)
         return read_manifest(root) if job is None else _render(job, workers, part, verify)
-    except OSError as error:
+    except (OSError, UnwritableError) as error:
+        if (root / MANIFEST).exists():  # a process that locks do not reach has completed it, and cleared up
+            clear_up(root)
+            return read_manifest(root)
+        if isinstance(error, UnwritableError):
+            raise
         raise refuse_write(Path(error.filename or root), error) from error
 
 
@@ -117,6 +123,7 @@ def _render(job: Job, workers: int, part: Share | None, verify: bool) -> dict[st
     _work(job, mine, workers, done, total)
     with locked(lock_path(job.root)):
         if (job.root / MANIFEST).exists():
+            clear_up(job.root)
             return read_manifest(job.root)
         left = len(job.chunks) - len(job.records.done(job.chunks))
         if left:

@@ -1,52 +1,52 @@
 import errno
 import fcntl
+import hashlib
 import json
-import signal
-import subprocess
-import sys
+import multiprocessing
+import os
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import tiny_survey
-from synthetic_terrain import jacksboro, jacksboro_caster
-from tiny_survey import IMAGES, TINY, changed, tree
+from synthetic_terrain import jacksboro_caster
+from tiny_survey import IMAGES, SMALL, TINY, VIEWS, changed, storage_of, tiny_plan, tree
 
 from crosslocate.data.catalog import read_catalog
 from crosslocate.data.completeness import missing_images
 from crosslocate.data.images import decode
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS
+from crosslocate.terrain.job import processes
 from crosslocate.terrain.job import rendering as job
 from crosslocate.terrain.job.manifest import MANIFEST, read_manifest
+from crosslocate.terrain.job.opening import WORK
+from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.sample import ensure_sample
 from crosslocate.terrain.job.scene import World
-from crosslocate.terrain.job.sheet import contact_sheet, nearest_view
-from crosslocate.terrain.job.survey import render_survey
+from crosslocate.terrain.job.specification import Images
 from crosslocate.terrain.viewpoints.cameras import CameraTable
+from crosslocate.terrain.viewpoints.survey import Surveyed
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory) -> Path:
-    return ensure_sample(tmp_path_factory.mktemp("rendered") / "tiny", TINY, workers=1)
+@dataclass(frozen=True)
+class Given:
+    """A survey that was made already."""
 
+    table: CameraTable
 
-@pytest.fixture(scope="module")
-def complete(sample) -> dict[str, bytes]:
-    return tree(sample)
+    def parameters(self):
+        return {"views": len(self.table)}
 
-
-def world() -> World:
-    return World(jacksboro_caster(), depth_type="half")
+    def cameras(self, caster, *, aspect, seed, workers):
+        return Surveyed(self.table, None, {"told": "what was found"})
 
 
 def cameras(count: int = 6) -> CameraTable:
     still = np.zeros(count)
     return CameraTable(
-        name=np.array([f"view{i}" for i in range(count)]),
+        name=np.array([f"view{i:03d}" for i in range(count)]),
         place=np.arange(count, dtype=np.int32),
         split=np.array(["train"] * count),
         longitude=np.full(count, -84.2),
@@ -59,18 +59,32 @@ def cameras(count: int = 6) -> CameraTable:
     )
 
 
-def plan(table: CameraTable, modalities: tuple[str, ...] = ("depth",)) -> job.RenderPlan:
-    return job.RenderPlan((job.ImageSet("database", table, modalities),), 24, 16, {})
+def plan(table: CameraTable, storage: str = "files:2", modalities: tuple[str, ...] = ("depth",)) -> RenderPlan:
+    images = Images(24, 16, database_modalities=modalities)
+    return RenderPlan(World(jacksboro_caster()), Given(table), images, storage_of(storage))
 
 
-def test_the_data_set_is_what_the_catalogs_say(sample, complete):
-    for role, rows in (("database", 6 * 3), ("queries", 3 * 2 + 1 + 2)):
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory) -> Path:
+    return ensure_sample(tmp_path_factory.mktemp("rendered") / "tiny", TINY, SMALL, workers=1)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("shards") / "tiny"
+    job.render_dataset(root, tiny_plan(storage_of("shards:5")), workers=1)
+    return root
+
+
+def test_the_data_set_is_what_the_catalogs_say(sample):
+    for role, rows in VIEWS.items():
         catalog = read_catalog(sample / f"{role}.parquet")
         assert len(catalog) == rows
         assert catalog.role == role
         assert list(missing_images(catalog, catalog.images)) == []
-    assert len(complete) == IMAGES + 3
-    assert read_manifest(sample)["counts"] == {"database": 18, "queries": 9}
+    assert len(tree(sample)) == IMAGES + 5  # two catalogs, two records, the manifest
+    assert read_manifest(sample)["counts"] == VIEWS
+    assert not (sample / WORK).exists()
 
 
 def test_images_hold_what_the_camera_sees(sample):
@@ -89,67 +103,135 @@ def test_images_hold_what_the_camera_sees(sample):
     assert np.abs(photo[seen].mean(axis=0) - photo[~seen].mean(axis=0)).max() > 5
 
 
-def test_a_complete_data_set_is_not_touched(sample, complete):
+def test_shards_hold_the_same_images(sample, shards):
+    for role in VIEWS:
+        plain, packed = (read_catalog(root / f"{role}.parquet") for root in (sample, shards))
+        assert packed.fingerprint() == plain.fingerprint()
+        assert list(missing_images(packed, packed.images)) == []
+        for modality in plain.images:
+            for row in range(len(plain)):
+                there = packed.image_path(modality, row)
+                assert f"{role}/{modality}/{row // 5:05d}.tar/" in str(there)
+                image = decode(plain.image_path(modality, row), modality)
+                np.testing.assert_array_equal(decode(there, modality), image)
+
+
+def test_a_complete_data_set_is_not_touched(sample):
     before = {path: path.stat().st_mtime_ns for path in sample.rglob("*")}
-    ensure_sample(sample, TINY)
-    render_survey(sample, jacksboro(), TINY)
+    ensure_sample(sample, TINY, SMALL)
+    job.render_dataset(sample, tiny_plan(storage_of("files:120")))
+    job.render_dataset(sample, tiny_plan(storage_of("files:120")), verify=True)
     assert {path: path.stat().st_mtime_ns for path in sample.rglob("*")} == before
 
 
 def test_a_data_set_without_queries_is_one_too(tmp_path):
-    root = ensure_sample(tmp_path / "views", changed(places={"train": 1}, queries_per_place={}), workers=1)
-    assert read_manifest(root)["counts"] == {"database": 3, "queries": 0}
-    assert len(read_catalog(root / "queries.parquet")) == 0
+    survey = changed(places={"train": 1}, queries_per_place={})
+    root = ensure_sample(tmp_path / "views", survey, SMALL, workers=1)
+    assert read_manifest(root)["counts"] == {"database": 3}
+    assert not (root / "queries.parquet").exists()
 
 
-def test_threads_do_not_change_a_byte(tmp_path, complete):
-    assert tree(ensure_sample(tmp_path / "again", TINY, workers=3)) == complete
+def test_processes_do_not_change_a_byte(tmp_path, shards):
+    job.render_dataset(tmp_path / "again", tiny_plan(storage_of("shards:5")), workers=3)
+    assert tree(tmp_path / "again") == tree(shards)
 
 
-# Image writes are counted from 1 in the order of the views (one thread); the manifest is the last write.
-@pytest.mark.slow
-@pytest.mark.parametrize("deaths", [(1, 20), (IMAGES,)])
-def test_killed_often_and_started_again_gives_the_same_bytes(deaths, tmp_path, complete):
-    kill_and_resume(deaths, tmp_path / "killed", complete, workers=2)
-
-
-def test_killed_and_started_again_gives_the_same_bytes(tmp_path, complete):
-    kill_and_resume((IMAGES // 2, IMAGES + 1 - 3 * (IMAGES // 6 - 1)), tmp_path / "killed", complete, workers=1)
-
-
-def kill_and_resume(deaths, root, complete, workers):
-    script = Path(tiny_survey.__file__)
-    for death in deaths:
-        command = [sys.executable, str(script), str(root), str(death), str(workers)]
-        ended = subprocess.run(command, capture_output=True, timeout=120)
-        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+def test_shares_together_make_the_data_set_and_the_last_one_completes_it(tmp_path, shards):
+    root, whole = tmp_path / "shared", tiny_plan(storage_of("shards:5"))
+    for part in (3, 1):
+        assert job.render_dataset(root, whole, share=f"{part}/3", workers=1) is None
         assert not (root / MANIFEST).exists()
-        assert list((root / ".render").glob("*.part"))
-    ensure_sample(root, TINY, workers=workers)
-    assert tree(root) == complete
+    manifest = job.render_dataset(root, whole, share="2/3", workers=1)
+    assert manifest == read_manifest(root)
+    assert tree(root) == tree(shards)
+    assert job.render_dataset(root, whole, share="1/3") == manifest
+    with pytest.raises(ConfigError, match=r"share='4/3'"):
+        job.render_dataset(root, whole, share="4/3")
 
 
-def test_a_second_start_renders_only_what_is_missing_or_damaged(tmp_path, complete, monkeypatch):
-    root = tmp_path / "half"
-    stop_after(20, monkeypatch)
+def render_at_once(root: Path, count: int) -> None:
+    """Render TINY by several processes that know nothing of each other."""
+    given = {"target": job.render_dataset, "args": (root, tiny_plan(storage_of("shards:5"))), "kwargs": {"workers": 1}}
+    together = [multiprocessing.get_context("fork").Process(**given) for _ in range(count)]
+    for process in together:
+        process.start()
+    for process in together:
+        process.join(60)
+    assert [process.exitcode for process in together] == [0] * count
+
+
+def test_processes_at_once_share_the_work(tmp_path, shards):
+    root = tmp_path / "shared"
+    render_at_once(root, 3)
+    assert tree(root) == tree(shards)
+
+
+def test_two_of_the_same_share_without_a_lock_between_them_do_no_harm(tmp_path, shards, monkeypatch):
+    """As on two machines whose disk they share, but no locks: both render every chunk."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    root = tmp_path / "shared"
+    render_at_once(root, 3)
+    assert tree(root) == tree(shards)
+
+
+def test_a_second_start_renders_only_what_is_missing_or_damaged(tmp_path, monkeypatch, capsys):
+    root, table = tmp_path / "half", cameras(10)
+    stop_after(7, monkeypatch)
     with pytest.raises(TerrainError, match="disk is full"):
-        ensure_sample(root, TINY, workers=1)
+        job.render_dataset(root, plan(table), workers=1)
     monkeypatch.undo()
-    journal = [json.loads(line) for line in (root / ".render/journal.jsonl").read_text().splitlines()[1:]]
-    assert len(journal) == 6  # of three files each; the seventh was not finished
-    (root / "database/depth/p0000_h120.exr").write_bytes(b"spoiled")
-    (root / "database/segments/p0001_h000.png").unlink()
-    written = []
+    assert sorted(path.name for path in (root / "checksums/database").iterdir()) == [f"0000{k}.json" for k in range(3)]
+    assert [path.name for path in (root / WORK / "drafts").iterdir()] == []
+    (root / "database/depth/view002.exr").write_bytes(b"spoiled")
+    done = note_views(monkeypatch)
+    job.render_dataset(root, plan(table), workers=1)
+    assert done == [f"view00{k}" for k in (2, 3, 6, 7, 8, 9)]
+    job.render_dataset(tmp_path / "whole", plan(table), workers=1)
+    assert tree(root) == tree(tmp_path / "whole")
+    assert "view002.exr has 7 bytes, not" in capsys.readouterr().err
 
-    def note(path, data, scratch):
-        written.append(path.name)
-        return whole(path, data, scratch)
 
-    whole = job.write_whole
-    monkeypatch.setattr(job, "write_whole", note)
-    ensure_sample(root, TINY, workers=1)
-    assert len(written) == IMAGES + 1 - 3 * (6 - 2)
-    assert tree(root) == complete
+def test_verifying_finds_content_that_changed_and_mends_it(tmp_path, monkeypatch, capsys):
+    root = tmp_path / "set"
+    job.render_dataset(root, plan(cameras()), workers=1)
+    whole = tree(root)
+    path = root / "database/depth/view003.exr"
+    path.write_bytes(path.read_bytes()[::-1])
+    (root / "database.parquet").write_bytes(b"PAR1")
+    job.render_dataset(root, plan(cameras()), workers=1)
+    assert tree(root) != whole
+    done = note_views(monkeypatch)
+    job.render_dataset(root, plan(cameras()), workers=1, verify=True)
+    assert tree(root) == whole
+    assert done == ["view002", "view003"]
+    said = capsys.readouterr().err
+    assert "view003.exr has other content than was written" in said
+    assert "database.parquet is missing or has other content" in said
+
+
+def test_records_that_are_not_those_of_the_manifest_are_not_believed(tmp_path, monkeypatch):
+    root = tmp_path / "set"
+    job.render_dataset(root, plan(cameras()), workers=1)
+    whole = tree(root)
+    path, record = root / "database/depth/view003.exr", root / "checksums/database/00001.json"
+    path.write_bytes(b"")
+    told = json.loads(record.read_text())
+    told["files"]["database/depth/view003.exr"] = [0, hashlib.sha256(b"").hexdigest()]
+    record.write_text(json.dumps(told))
+    job.render_dataset(root, plan(cameras()), workers=1, verify=True)
+    assert tree(root) == whole
+
+
+def note_views(monkeypatch) -> list[str]:
+    """Names of the views that this process renders from now on."""
+    done, scene = [], processes.Scene
+
+    def note(world, camera, name):
+        done.append(name)
+        return scene(world, camera, name)
+
+    monkeypatch.setattr(processes, "Scene", note)
+    return done
 
 
 def stop_after(count, monkeypatch):
@@ -158,83 +240,102 @@ def stop_after(count, monkeypatch):
 
     def write(self, data):
         if next(calls) >= count:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
         return whole(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", write)
 
 
-def test_a_full_disk_names_the_view_and_keeps_the_rest(tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_keeps_what_is_finished(workers, tmp_path, monkeypatch):
     stop_after(4, monkeypatch)
-    with pytest.raises(TerrainError, match=r"database row 4 \(view4\): cannot write .*view4.exr: the disk is full"):
-        job.render_dataset(tmp_path / "full", world(), plan(cameras()), workers=1)
-    assert len(list((tmp_path / "full/database/depth").glob("*.exr"))) == 4
+    with pytest.raises(TerrainError, match=r"cannot write .*: the disk is full\. Every .* make room"):
+        job.render_dataset(tmp_path / "full", plan(cameras(20)), workers=workers)
+    monkeypatch.undo()
+    assert len(list((tmp_path / "full/checksums/database").iterdir())) >= 2
     assert not (tmp_path / "full" / MANIFEST).exists()
-
-
-def test_a_disk_full_while_the_catalog_is_written_is_said_too(tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(job, "write_catalog", fail)
-    with pytest.raises(TerrainError, match=r"cannot write .*full: the disk is full"):
-        job.render_dataset(tmp_path / "full", world(), plan(cameras()), workers=1)
+    job.render_dataset(tmp_path / "full", plan(cameras(20)), workers=workers)
+    assert read_manifest(tmp_path / "full")["counts"] == {"database": 20}
 
 
 def test_a_bad_camera_is_named_before_anything_is_written(tmp_path):
     table = cameras()
     elevation = table.elevation.copy()
     elevation[3] = 10.0
-    with pytest.raises(TerrainError, match=r"database cameras, row 3 \(view3\): .* not above the terrain"):
-        job.render_dataset(tmp_path / "bad", world(), plan(replace(table, elevation=elevation)), workers=1)
+    with pytest.raises(TerrainError, match=r"database cameras, row 3 \(view003\): .* not above the terrain"):
+        job.render_dataset(tmp_path / "bad", plan(replace(table, elevation=elevation)), workers=1)
     assert not (tmp_path / "bad").exists()
 
 
 def test_an_unknown_modality_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"database_modalities='thermal'.*photo, depth"):
-        job.render_dataset(tmp_path / "bad", world(), plan(cameras(), ("depth", "thermal")), workers=1)
+    with pytest.raises(ConfigError, match=r"'smell'.*photo, depth"):
+        job.render_dataset(tmp_path / "bad", plan(cameras(), modalities=("depth", "smell")), workers=1)
+    assert not (tmp_path / "bad").exists()
 
 
-def test_an_unknown_depth_type_is_refused():
-    with pytest.raises(ConfigError, match=r"depth_type='double' .*half, float"):
-        World(jacksboro_caster(), depth_type="double")
+def test_another_survey_is_refused_in_a_complete_folder(sample):
+    with pytest.raises(TerrainError, match=r"images\.width is 32, now asked for is 40"):
+        ensure_sample(sample, TINY, replace(SMALL, width=40))
+    with pytest.raises(TerrainError, match=r"survey\.headings is 3, now asked for is 4"):
+        ensure_sample(sample, changed(headings=4), SMALL)
 
 
-def test_another_specification_is_refused_in_a_complete_folder(sample):
-    with pytest.raises(TerrainError, match=r"parameters\.width is 32, now asked for is 40"):
-        ensure_sample(sample, changed(width=40))
+def test_another_survey_is_refused_in_a_half_finished_folder(tmp_path):
+    whole = tiny_plan(storage_of("files:5"))
+    job.render_dataset(tmp_path / "half", whole, share="1/2", workers=1)
+    other = replace(whole, world=replace(whole.world, seed=1))
+    with pytest.raises(TerrainError, match=r"job\.json belongs to another .* its seed is 0, now asked for is 1"):
+        job.render_dataset(tmp_path / "half", other, workers=1)
+    with pytest.raises(TerrainError, match=r"storage\.views is 5, now asked for is 6"):
+        job.render_dataset(tmp_path / "half", tiny_plan(storage_of("files:6")), workers=1)
 
 
-def test_another_specification_is_refused_in_a_half_finished_folder(tmp_path, monkeypatch):
-    stop_after(5, monkeypatch)
-    with pytest.raises(TerrainError):
-        ensure_sample(tmp_path / "half", TINY, workers=1)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_names_the_view_and_ends_the_job_and_finished_chunks_stay(workers, tmp_path, monkeypatch):
+    scene = processes.Scene
+
+    class Failing(scene):
+        @property
+        def hits(self):
+            if self.name == "view031":
+                raise TerrainError("no such view")
+            return scene.hits.func(self)
+
+    monkeypatch.setattr(processes, "Scene", Failing)
+    root = tmp_path / "bad"
+    with pytest.raises(TerrainError, match=r"database row 31 \(view031\): no such view"):
+        job.render_dataset(root, plan(cameras(200)), workers=workers)
+    done = {int(path.stem) for path in (root / "checksums/database").iterdir()}
+    assert done >= set(range(10))
+    assert 15 not in done
     monkeypatch.undo()
-    with pytest.raises(TerrainError, match=r"parameters\.seed is 0, now asked for is 1"):
-        ensure_sample(tmp_path / "half", changed(seed=1), workers=1)
+    job.render_dataset(root, plan(cameras(200)), workers=workers)
+    assert read_manifest(root)["counts"] == {"database": 200}
 
 
-def test_the_first_error_ends_the_job_and_later_views_are_not_started(tmp_path, monkeypatch):
-    started = []
-    scene = job.Scene
+def test_a_process_that_is_killed_is_told(tmp_path, monkeypatch):
+    here, write = os.getpid(), processes.render_chunk
 
-    def note(world_, camera, name):
-        started.append(name)
-        if name == "view2":
-            raise TerrainError("no such view")
-        return scene(world_, camera, name)
+    def die(job_, chunk):
+        if chunk.number == 2 and os.getpid() != here:
+            os.kill(os.getpid(), 9)
+        write(job_, chunk)
 
-    monkeypatch.setattr(job, "Scene", note)
-    with pytest.raises(TerrainError, match="no such view"):
-        job.render_dataset(tmp_path / "bad", world(), plan(cameras(60)), workers=2)
-    assert len(started) < 25
+    monkeypatch.setattr(processes, "render_chunk", die)
+    with pytest.raises(TerrainError, match=r"status -9 .*start the same command again"):
+        job.render_dataset(tmp_path / "set", plan(cameras()), workers=2)
+    monkeypatch.undo()
+    job.render_dataset(tmp_path / "set", plan(cameras()), workers=2)
+    assert read_manifest(tmp_path / "set")["counts"] == {"database": 6}
 
 
-def test_a_second_process_waits_for_the_first(tmp_path):
+def test_a_second_process_waits_while_the_first_chooses_cameras(tmp_path):
     root = tmp_path / "shared"
-    with (tmp_path / ".shared.lock").open("w") as first:
+    with job.lock_path(root).open("w") as first:
         fcntl.flock(first, fcntl.LOCK_EX)
-        second = threading.Thread(target=job.render_dataset, args=(root, world(), plan(cameras(2))), daemon=True)
+        second = threading.Thread(
+            target=job.render_dataset, args=(root, plan(cameras(2))), kwargs={"workers": 1}, daemon=True
+        )
         second.start()
         second.join(0.3)
         assert second.is_alive()
@@ -243,17 +344,10 @@ def test_a_second_process_waits_for_the_first(tmp_path):
     assert read_manifest(root)["counts"] == {"database": 2}
 
 
-def test_the_contact_sheet_pairs_queries_with_the_view_that_looks_their_way(sample, tmp_path):
-    queries, database = read_catalog(sample / "queries.parquet"), read_catalog(sample / "database.parquet")
-    for row in range(len(queries)):
-        view = nearest_view(queries, database, row)
-        assert database.place[view] == queries.place[row]
-        turned = np.angle(np.exp(1j * (database.yaw[view] - queries.yaw[row])))
-        assert abs(turned) <= np.pi / 3 + 1e-9
-    contact_sheet(sample, tmp_path / "sheet.png", count=5)
-    picture = cv2.imread(str(tmp_path / "sheet.png"))
-    assert picture.shape[1] == 1440
-    assert picture.std() > 20
-    contact_sheet(sample, tmp_path / "again.png", count=5)
-    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
-    assert nearest_view(queries, database.split("val"), 0) is None
+def test_cameras_are_chosen_once(tmp_path):
+    told = []
+    whole = plan(cameras())
+    for part in ("1/2", "2/2"):
+        job.render_dataset(tmp_path / "set", whole, share=part, workers=1, tell=told.append)
+    assert len(told) == 1
+    assert read_manifest(tmp_path / "set")["survey"] == {"told": "what was found"}
