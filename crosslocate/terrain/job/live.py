@@ -28,7 +28,7 @@ from crosslocate.terrain.job.scene import Scene, World, product
 
 if TYPE_CHECKING:
     from crosslocate.terrain.job.chunks import Chunk
-    from crosslocate.terrain.job.files import Written
+    from crosslocate.terrain.job.records import Written
     from crosslocate.terrain.job.specification import Images
     from crosslocate.terrain.job.storage import Rendered
 
@@ -187,7 +187,9 @@ class LiveRenderer:
         return product(modality).encode(self._scene(name, pose))
 
     def _scene(self, name: str, pose: Sequence[float]) -> Scene:
-        return Scene(self.world, Camera(*pose, self.width, self.height), name)
+        longitude, latitude, elevation, yaw, pitch, roll, fov = pose
+        camera = Camera(longitude, latitude, elevation, yaw, pitch, roll, fov, self.width, self.height)
+        return Scene(self.world, camera, name)
 
 
 def read_header(path: Path) -> dict[str, Any]:
