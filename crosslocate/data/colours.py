@@ -25,8 +25,8 @@ def depth_colours(depth: Image) -> NDArray[np.float64]:
 
 
 def as_bytes(image: Image, modality: str) -> NDArray[np.uint8]:
-    """An image as RGB of 8 bits [H, W, 3]: depth by `depth_colours`, silhouettes in gray, all others as they are."""
-    if kind_of(modality).files == "depth":
+    """An image as RGB of 8 bits [H, W, 3]: depth by `depth_colours`, outlines in gray, all others as they are."""
+    if kind_of(modality).metric:
         return np.rint(255.0 * depth_colours(image)).astype(np.uint8)
     levels = np.asarray(image, np.uint8)
     return levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=-1)

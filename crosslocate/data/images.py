@@ -1,9 +1,10 @@
 """One image file becomes one array: decoding by file type, resizing, and bringing fields of view together.
 
-What an array holds depends on what the image is read as. The modalities of a data set (`MODALITIES`): photographs and
-segments are RGB uint8 [H, W, 3], silhouettes gray uint8 [H, W], depth float32 [H, W] in metres along the ray with -1.0
-for the sky. Their files can also be read in other ways (`READINGS`), as the reference does: as gray before it is
-resized, in RGB where there is but gray, or as depth whose sky is a number like any other.
+What an array holds depends on what the image is read as. The modalities of a data set (`MODALITIES`): photographs,
+segments and normals are RGB uint8 [H, W, 3], silhouettes and edges gray uint8 [H, W], depth float32 [H, W] in metres
+along the ray (axial depth: along the optical axis) with -1.0 for the sky. Their files can also be read in other ways
+(`READINGS`), as the reference does: as gray before it is resized, in RGB where there is but gray, or as depth whose sky
+is a number like any other.
 """
 
 import math
@@ -41,7 +42,8 @@ class Modality:
         storage: Type of cached and batched images. Depth is kept as float16: 0.05 % of the distance, up to 65,504 m
             (farther terrain is kept at that), while -1 for the sky is exact.
         fill: Value outside the image where a view of another field of view leaves pixels open: mid-gray in photos,
-            `UNSEEN` in depth, black (no class) in segments and no edge in silhouettes.
+            `UNSEEN` in depth, black (no class, no slope) in segments and normals, and no edge in
+            silhouettes and edges.
         files: Modality whose files are read.
         sky_apart: Whether sky and terrain are never mixed into one number.
     """
@@ -55,18 +57,29 @@ class Modality:
     @property
     def gray(self) -> bool:
         """Whether it is unrounded brightness, 0 to 255."""
-        return self.files != "depth" and self.storage == "float32"
+        return not self.metric and self.storage == "float32"
+
+    @property
+    def metric(self) -> bool:
+        """Whether it is a distance in metres."""
+        return self.files in METRIC
 
     def shape(self, size: tuple[int, int]) -> tuple[int, ...]:
         """Shape of an image of a size given as (height, width)."""
         return (*size, self.channels) if self.channels > 1 else size
 
 
+METRIC = ("depth", "axial_depth")
+"""Modalities whose files hold metres."""
+
 MODALITIES = {
     "photo": Modality(3, "uint8", 127, "photo"),
     "segments": Modality(3, "uint8", 0, "segments"),
     "silhouettes": Modality(1, "uint8", 0, "silhouettes"),
     "depth": Modality(1, "float16", UNSEEN, "depth", sky_apart=True),
+    "axial_depth": Modality(1, "float16", UNSEEN, "axial_depth", sky_apart=True),
+    "edges": Modality(1, "uint8", 0, "edges"),
+    "normals": Modality(3, "uint8", 0, "normals"),
 }
 READINGS = {
     "photo_gray": Modality(1, "float32", 127, "photo"),
@@ -148,11 +161,11 @@ def decode(path: Path, name: str, content: bytes | Image | None = None) -> Image
     if isinstance(data, np.ndarray):
         return _as_read(data, kind)
     if data.startswith(exr.MAGIC):
-        if kind.files != "depth":
+        if not kind.metric:
             raise DataError(f"{path}: an OpenEXR file holds depth, not modality '{name}'")
         depth = _checked_depth(path, exr.read_depth(path, data, MOST_PIXELS))
         return np.where(depth < 0, np.float32(SKY), depth) if kind.sky_apart else depth
-    if kind.files == "depth":
+    if kind.metric:
         raise DataError(f"{path}: not an OpenEXR file; depth is read from OpenEXR only")
     image = _decode_8bit(path, data, max(kind.channels, modality(kind.files).channels))
     return _gray(image) if kind.gray else image

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from crosslocate.data.augmentation import WHOLE, Places
 from crosslocate.data.tensors import Images
 
-DEPTHS = ("depth", "depth_plain")
+DEPTHS = ("depth", "depth_plain", "axial_depth")
 """What depth files are read as."""
 PART = 4
 """Images that are worked on at a time on a CPU."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crosslocate.data.images import MODALITIES, READINGS
+from crosslocate.data.images import METRIC, MODALITIES, READINGS
 from crosslocate.data.images import modality as kind_of
 from crosslocate.errors import ConfigError
 
@@ -46,8 +46,8 @@ class Rgb:
     """Colours: ``(pixel / 255 - mean) / std``.
 
     Args:
-        modality: ``photo`` or ``segments``; or ``silhouettes_rgb`` (as in CrossLocate), whose channels are equal until
-            an augmentation changes their colour.
+        modality: ``photo``, ``segments`` or ``normals``; or ``silhouettes_rgb`` (as in CrossLocate), whose channels are
+            equal until an augmentation changes their colour.
         mean: Per channel, on a scale of 0 to 1. The defaults fit weights trained on ImageNet.
         std: Per channel. Mean 0 and std 1/255 pass the values 0 to 255 on.
     """
@@ -125,22 +125,22 @@ class SegmentsOneHot:
 
 
 class Silhouettes:
-    """Edges of the terrain, 0 or 1.
+    """Edges of the terrain, 0 or 1; or, from 0 to 1, their strength.
 
     Args:
         channels: How often the channel is repeated, for networks that expect three.
         scale: Value of a full edge.
+        modality: ``silhouettes`` or ``edges``.
     """
 
-    modalities = ("silhouettes",)
-
-    def __init__(self, channels: int = 1, scale: float = 1.0) -> None:
+    def __init__(self, channels: int = 1, scale: float = 1.0, modality: str = "silhouettes") -> None:
         self.channels = channels
+        self.modalities = (_one_of(modality, ("silhouettes", "edges"), "Outlines are wanted."),)
         self._scale = scale
 
     def __call__(self, images: Images) -> Tensor:
         """See `Composition`."""
-        edges = images["silhouettes"].float().mul(self._scale / 255.0)
+        edges = images[self.modalities[0]].float().mul(self._scale / 255.0)
         return edges.unsqueeze(1).expand(-1, self.channels, -1, -1)
 
 
@@ -149,14 +149,19 @@ class LogDepth:
 
     Outside a padded image both are 0. The logarithm gives near and far terrain comparable weight; 5 and 2.5 centre and
     scale it for terrain between some metres and tens of kilometres (log 150 m = 5).
+
+    Args:
+        modality: ``depth`` or ``axial_depth``.
     """
 
-    modalities = ("depth",)
     channels = 2
+
+    def __init__(self, modality: str = "depth") -> None:
+        self.modalities = (_one_of(modality, METRIC, "Distances whose sky is -1 are wanted."),)
 
     def __call__(self, images: Images) -> Tensor:
         """See `Composition`."""
-        depth = images["depth"].float()
+        depth = images[self.modalities[0]].float()
         sky = depth.neg().clamp_(0.0, 1.0)  # exactly 1 or 0, since the sky is exactly -1
         log = depth.clamp(min=1.0).log_().mul_(0.4).sub_(2.0)
         return torch.stack([log.mul_(depth > 0), sky], dim=1)
@@ -227,7 +232,7 @@ def _bright(name: str) -> str:
 
 
 def _depth(name: str) -> str:
-    distances = [known for known, kind in (MODALITIES | READINGS).items() if kind.files == "depth"]
+    distances = [known for known, kind in (MODALITIES | READINGS).items() if kind.metric]
     return _one_of(name, distances, "Distances are wanted.")
 
 

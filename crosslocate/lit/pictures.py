@@ -161,7 +161,7 @@ def as_trained(datamodule: Any, plan: NDArray[np.int64], batch: Any) -> list[Cal
         there = {name: pixels.to(batch[role].device) for name, pixels in arranged[role].items()}
         name = min(reader.modalities, key=lambda name: FIRST.index(kind_of(name).files))
         pixels = pipeline.augmented({**arranged, role: there}, role)[name]
-        limits = (None, torch.inf) if kind_of(name).files == "depth" else (0, 255)
+        limits = (None, torch.inf) if kind_of(name).metric else (0, 255)
         return lambda index: as_bytes(pixels[index].clamp(*limits).numpy(force=True), name)
 
     return [images("query", split.query_reader), images("database", split.database_reader)]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from crosslocate.data.catalog import Catalog
 from crosslocate.data.colours import DEPTHS, FARTHEST, NEAREST, depth_colours
-from crosslocate.data.images import Image, decode, modality
+from crosslocate.data.images import Image, decode
+from crosslocate.data.images import modality as kind_of
 from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.relief_map import BEST, INK, OTHER, PAPER, TRUTH, draw_map
 from crosslocate.localization.report import heading_text, metres_text
@@ -60,10 +61,10 @@ def draw_answer(path: Path, answer: Answer, database: Catalog, modality: str, de
 
 
 def as_rgb(image: Image, modality: str) -> NDArray[Any]:
-    """An image of any modality as colours: depth by distance with a white sky, silhouettes as dark lines on white."""
-    if modality == "depth":
+    """An image of any modality as colours: depth by distance with a white sky, outlines as dark lines on white."""
+    if kind_of(modality).metric:
         return depth_colours(image)
-    if modality == "silhouettes":
+    if modality in ("silhouettes", "edges"):
         return np.repeat(255 - np.asarray(image, np.uint8)[..., None], 3, axis=-1)
     return image
 
@@ -88,7 +89,7 @@ def _draw_heading(figure: Figure, answer: Answer) -> None:
 def _draw_photo(axes: Axes, answer: Answer) -> None:
     photo = answer.photo
     read_as = "photo" if "photo" in photo.files else next(iter(photo.files))
-    kind = modality(read_as).files
+    kind = kind_of(read_as).files
     image = decode(photo.files[read_as], kind)
     _show(axes, as_rgb(image, kind))
     height, width = image.shape[:2]
@@ -119,9 +120,9 @@ def _draw_places(axes: Axes, answer: Answer, aspect: float, dem: Elevation | Non
 
 def _draw_views(figure: Figure, answer: Answer, database: Catalog, shown: str) -> None:
     width = (WIDTH - 2 * EDGE - (PANELS - 1) * GAP) / PANELS
-    title = "What the database shows there" + (", coloured by distance:" if shown == "depth" else "")
+    title = "What the database shows there" + (", coloured by distance:" if kind_of(shown).metric else "")
     figure.text(EDGE / WIDTH, 2.79 / HEIGHT, title, fontsize=11.5, color=MUTED, va="center")
-    if shown == "depth":
+    if kind_of(shown).metric:
         _draw_depth_scale(_axes(figure, EDGE + 4.75, 2.77, 2.85, 0.1))
     for column, candidate in enumerate(answer.candidates[:PANELS]):
         axes = _axes(figure, EDGE + column * (width + GAP), 0.48, width, 0.75 * width)

@@ -13,7 +13,7 @@ from crosslocate.retrieval.matches import Matches
 from crosslocate.retrieval.mosaics import Tile
 from crosslocate.retrieval.recall import Ints, compare
 
-FIRST = ("photo", "segments", "silhouettes", "depth")
+FIRST = ("photo", "segments", "silhouettes", "depth", "edges", "normals", "axial_depth")
 """Files of which modality are shown where there are several."""
 
 

@@ -149,13 +149,15 @@ def test_composite_joins_channels_and_modalities(images):
 
 
 def test_impossible_compositions_are_refused():
-    with pytest.raises(ConfigError, match="modality='depth' is not allowed; allowed: one of photo, segments"):
+    with pytest.raises(ConfigError, match="modality='depth' is not allowed; allowed: one of photo, segments, normals"):
         Rgb("depth")
     with pytest.raises(
-        ConfigError, match="modality='depth' is not allowed; allowed: one of photo, segments, photo_gray"
+        ConfigError, match="modality='depth' is not allowed; allowed: one of photo, segments, normals, photo_gray"
     ):
         Gray("depth")
-    with pytest.raises(ConfigError, match="modality='photo' is not allowed; allowed: one of depth, depth_plain"):
+    with pytest.raises(
+        ConfigError, match="modality='photo' is not allowed; allowed: one of depth, axial_depth, depth_plain"
+    ):
         MetricDepth(modality="photo")
     with pytest.raises(ConfigError, match="at least one composition"):
         Composite([])
@@ -171,3 +173,32 @@ def test_the_palette_of_the_option_is_that_of_the_renderer():
 
     option = yaml.safe_load((conf_dir() / "tensor/segments_onehot.yaml").read_text())
     assert option["palette"] == SEGMENT_COLOURS.tolist()
+
+
+def test_z_depth_edges_and_normals_are_composed_like_their_kin():
+    depth = torch.tensor([[[-1.0, 0.0, 150.0]]])
+    torch.testing.assert_close(LogDepth("axial_depth")({"axial_depth": depth}), LogDepth()({"depth": depth}))
+    edges = torch.tensor([[[0, 51, 255]]], dtype=torch.uint8)
+    torch.testing.assert_close(Silhouettes(modality="edges")({"edges": edges}), torch.tensor([[[[0.0, 0.2, 1.0]]]]))
+    normals = torch.tensor([[[[128, 128, 255], [0, 128, 128]]]], dtype=torch.uint8)
+    composed = Rgb("normals", mean=[0.5] * 3, std=[0.5] * 3)({"normals": normals})
+    torch.testing.assert_close(
+        composed[0, :, 0].T, torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]]), atol=0.005, rtol=0
+    )
+    with pytest.raises(ConfigError, match="modality='depth_plain' is not allowed; allowed: one of depth, axial_depth"):
+        LogDepth("depth_plain")
+    with pytest.raises(ConfigError, match="modality='depth' is not allowed; allowed: one of silhouettes, edges"):
+        Silhouettes(modality="depth")
+
+
+@pytest.mark.parametrize("modality", ["axial_depth", "edges", "normals"])
+def test_the_options_of_rendered_modalities_read_them(modality):
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from crosslocate.config.app import conf_dir
+
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose(f"modality/{modality}")
+    assert instantiate(cfg["modality"]["database"]).modalities == (modality,)
+    assert instantiate(cfg["modality"]["query"]).modalities == ("photo",)
