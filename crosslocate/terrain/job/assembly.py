@@ -9,6 +9,7 @@ from typing import Any
 
 from crosslocate import __version__
 from crosslocate.console import say
+from crosslocate.terrain.elevation.describe import describe_terrain
 from crosslocate.terrain.job.chunks import Chunk, cut
 from crosslocate.terrain.job.manifest import FORMAT, MANIFEST, read_manifest
 from crosslocate.terrain.job.opening import WORK, Job, copy_whole, write_text
@@ -26,6 +27,7 @@ def assemble(job: Job) -> dict[str, Any]:
     manifest = {
         "format": FORMAT,
         "rendering": dict(job.description),
+        "terrain": describe_terrain(job.world.caster.terrain).to_json(),
         "survey": dict(job.findings),
         "counts": dict(job.counts),
         "views_per_chunk": job.storage.views,

@@ -5,10 +5,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from crosslocate.console import console, say
+from crosslocate.terrain.elevation.describe import explain
 from crosslocate.terrain.job.opening import check_cameras, tables_of
 from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.progress import spoken
@@ -45,18 +47,31 @@ def explain_plan(plan: RenderPlan, workers: int, root: Path, surveyed: Surveyed 
     Raises:
         TerrainError: A camera cannot be rendered.
     """
-    _explain_terrain(plan)
+    explain(plan.world.caster.terrain)
     if surveyed is None:
         surveyed = plan.survey.cameras(
             plan.world.caster, aspect=plan.images.aspect, seed=plan.world.seed, workers=workers
         )
         check_cameras(tables_of(surveyed), plan.world, plan.images)
     for name, finding in surveyed.findings.items():
-        say(f"cameras: {name.replace('_', ' ')}: {finding}")
+        for line in told(name, finding):
+            say(line)
     estimates = {role: estimate(plan, role, table) for role, table in tables_of(surveyed).items() if len(table)}
     counts = {role: len(table) for role, table in tables_of(surveyed).items()}
     _print_table(plan, counts, estimates)
     _say_what_it_takes(plan, workers, root, counts, estimates)
+
+
+def told(name: str, finding: Any) -> list[str]:
+    """A finding as lines for a person: a line for every mapping that holds no other."""
+    name = name.replace("_", " ")
+    if not isinstance(finding, Mapping):
+        return [f"{name}: {finding}"]
+    plain = {key.replace("_", " "): value for key, value in finding.items() if not isinstance(value, Mapping)}
+    deeper = [
+        line for key, value in finding.items() if isinstance(value, Mapping) for line in told(f"{name}, {key}", value)
+    ]
+    return ([f"{name}: " + ", ".join(f"{key} {value}" for key, value in plain.items())] if plain else []) + deeper
 
 
 def estimate(plan: RenderPlan, role: str, table: CameraTable) -> Estimate:
@@ -71,15 +86,6 @@ def estimate(plan: RenderPlan, role: str, table: CameraTable) -> Estimate:
         for modality in modalities:
             size[modality] += len(product(modality).encode(scene)) / len(rows)
     return Estimate(size, (time.perf_counter() - begin) / len(rows))
-
-
-def _explain_terrain(plan: RenderPlan) -> None:
-    terrain = plan.world.caster.terrain
-    west, south, east, north = terrain.bounds
-    say(
-        f"terrain: {len(terrain.layers)} layers, {sum(dem.elevation.size for dem in terrain.layers):,} posts, "
-        f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}, highest {terrain.highest:.0f} m"
-    )
 
 
 def _print_table(plan: RenderPlan, counts: Mapping[str, int], estimates: Mapping[str, Estimate]) -> None:
