@@ -1,7 +1,8 @@
 """Casting many cameras at once on a device that torch knows, with the hits of ``RayCaster``."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -9,22 +10,20 @@ from torch import Tensor
 
 from crosslocate.errors import TerrainError
 from crosslocate.geo import geodesic_distance
-from crosslocate.terrain.casting import torch_envelope
+from crosslocate.terrain.casting import torch_envelope, torch_march
 from crosslocate.terrain.casting.camera import Camera
-from crosslocate.terrain.casting.envelope import sector_count
 from crosslocate.terrain.casting.hits import SKY, Hits
 from crosslocate.terrain.casting.torch_envelope import Envelopes
-from crosslocate.terrain.casting.torch_march import march
 from crosslocate.terrain.casting.torch_rays import Eyes, Strands, column_strands, look, pixel_directions, strands_of
-from crosslocate.terrain.casting.torch_terrain import to_device
+from crosslocate.terrain.casting.torch_terrain import DeviceTerrain, to_device
 from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain, as_terrain
 
-SURFACES = ("bilinear", "triangles")
+March = Callable[[DeviceTerrain, Strands, Tensor, int, bool, float, Tensor], None]
+"""`torch_march.march`, or what does the same."""
 
-SURVEYED_RINGS = 150
-"""Rings of an envelope, about: pieces of rings that are surveyed at once are limited like strands."""
+SURFACES = ("bilinear", "triangles")
 
 
 class TorchCaster:
@@ -70,8 +69,10 @@ class TorchCaster:
         self.surface, self.detail, self.device = surface, detail, _device(device)
         self.strands_at_once = strands_at_once
         self._on_device = to_device(self.terrain, self.device)
+        if detail is None:
+            self._on_device = self._on_device._replace(most_levels=1)
         self._layer_shapes = self._on_device.shapes[self._on_device.first]
-        self._march = march
+        self._march = march_for(self.device)
 
     def cast(self, camera: Camera) -> Hits:
         """Cast every pixel's ray of a camera.
@@ -101,7 +102,7 @@ class TorchCaster:
         out = torch.full((len(cameras), height, width), SKY, device=self.device)
         groups: dict[int, list[int]] = {}
         for k, camera in enumerate(cameras):
-            groups.setdefault(0 if camera.is_level else sector_count(camera.focal_length), []).append(k)
+            groups.setdefault(0 if camera.is_level else torch_envelope.sectors_for(camera.focal_length), []).append(k)
         with torch.inference_mode():
             for sectors, chosen in groups.items():
                 at_once = max(1, self.strands_at_once // (width * height if sectors else width))
@@ -140,7 +141,7 @@ class TorchCaster:
         keys = [(camera.longitude, camera.latitude, camera.elevation, camera.focal_length) for camera in cameras]
         places = list(dict.fromkeys(keys))
         firsts = [keys.index(key) for key in places]
-        at_once = max(1, self.strands_at_once // (sectors * SURVEYED_RINGS))
+        at_once = max(1, self.strands_at_once // (sectors * torch_envelope.ring_count(self.max_distance)))
         parts = []
         for first in range(0, len(firsts), at_once):
             chosen = torch.as_tensor(firsts[first : first + at_once], device=self.device)
@@ -156,19 +157,19 @@ class TorchCaster:
         for camera in cameras:
             place = camera.longitude, camera.latitude
             if place not in fitted:
-                reaches = (self._reach(dem, *place) for dem in self.terrain.layers)
-                fitted[place] = [
-                    fit_ground_track(dem, *place, reach)
-                    for dem, reach in zip(self.terrain.layers, reaches, strict=True)
-                ]
+                reach = self._reach(*place)
+                fitted[place] = [fit_ground_track(dem, *place, reach) for dem in self.terrain.layers]
         tracks = [fitted[camera.longitude, camera.latitude] for camera in cameras]
         return look(cameras, tracks, self.refraction, self.detail, self.device)
 
-    def _reach(self, dem: Dem, longitude: float, latitude: float) -> float:
-        """Distance to which tracks are followed: the farthest corner of the model, at most ``max_distance``."""
-        rows, columns = dem.shape
-        corners = dem.position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
-        return min(float(geodesic_distance(longitude, latitude, *corners).max()), self.max_distance)
+    def _reach(self, longitude: float, latitude: float) -> float:
+        """Distance to which tracks are followed: the farthest corner of a layer, at most ``max_distance``."""
+        farthest = 0.0
+        for dem in self.terrain.layers:
+            rows, columns = dem.shape
+            corners = dem.position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
+            farthest = max(farthest, float(geodesic_distance(longitude, latitude, *corners).max()))
+        return min(farthest, self.max_distance)
 
     def _require_clear(self, cameras: Sequence[Camera]) -> None:
         longitude, latitude, height = (
@@ -188,6 +189,15 @@ class TorchCaster:
             if np.isnan(ground[k]):
                 raise TerrainError(f"{place} stands in a void of the elevation model")
             raise TerrainError(f"{place} is not above the terrain there: {ground[k]:.2f} m")
+
+
+def march_for(device: torch.device) -> March:
+    """The compiled march on GPUs where Triton is installed, else the one of tensor operations."""
+    if device.type == "cuda" and find_spec("triton") is not None:
+        from crosslocate.terrain.casting import torch_triton
+
+        return torch_triton.march
+    return torch_march.march
 
 
 def _device(name: str) -> torch.device:

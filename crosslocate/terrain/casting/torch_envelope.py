@@ -5,13 +5,13 @@ its envelope out to the end of each ring, so a ray starts its march at the first
 Sectors are equal steps of the diamond angle: 0 is east, 1 south, 2 west, 3 north.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from crosslocate.terrain.casting.envelope import ring_distances
-from crosslocate.terrain.casting.torch_rays import Directions, Eyes, follow, locate
+from crosslocate.terrain.casting.torch_rays import Directions, Eyes, arc, follow, locate
 from crosslocate.terrain.casting.torch_terrain import DeviceTerrain
 from crosslocate.terrain.elevation.sheets import BLOCK_LEVELS
 
@@ -20,6 +20,12 @@ SLACK = 1e-6
 
 MARGIN = 0.05
 """Cells by which the box around a piece of a ring is enlarged: its arcs bulge out of the quadrangle of its corners."""
+
+RING_GROWTH = 1.1
+"""Ratio of the outer to the inner distance of a ring."""
+
+FIRST_RING = 0.5
+"""Radius in metres of the disc around the camera that the first ring covers."""
 
 BLOCKS_ACROSS = 3
 """A box is covered by that many blocks a side at most; one that needs more is taken to be as high as anything."""
@@ -32,6 +38,16 @@ class Envelopes(NamedTuple):
     rings: Tensor
 
 
+def sectors_for(focal_length: float) -> int:
+    """Sectors of the full circle that are about as wide as a pixel of a camera (focal length in pixels)."""
+    return min(max(round(2.0 * math.pi * focal_length), 256), 4096)
+
+
+def ring_count(reach: float) -> int:
+    """Rings that reach a distance in metres."""
+    return 1 + max(1, math.ceil(math.log(max(reach / FIRST_RING, 1.0)) / math.log(RING_GROWTH)))
+
+
 def survey(terrain: DeviceTerrain, eyes: Eyes, sectors: int, max_distance: float) -> Envelopes:
     """Envelopes of the cameras."""
     device = eyes.height.device
@@ -41,17 +57,19 @@ def survey(terrain: DeviceTerrain, eyes: Eyes, sectors: int, max_distance: float
     norm = torch.sqrt(east * east + north * north)
     count = len(eyes.height)
     sin, cos = ((values / norm).expand(count, sectors + 1) for values in (east, north))
-    path, radius = follow(eyes, sin, cos)
+    path, curvature = follow(eyes, sin, cos)
     path = path.reshape(terrain.layers, 12, count, sectors + 1)
-    radius = radius.reshape(count, sectors + 1)[:, :-1]
-    distances = torch.as_tensor(ring_distances(max_distance), device=device)
+    curvature = curvature.reshape(count, sectors + 1)[:, :-1]
+    powers = torch.arange(ring_count(max_distance), dtype=torch.float64, device=device)
+    distances = torch.cat([powers.new_zeros(1), FIRST_RING * RING_GROWTH**powers])
     near, far = distances[:-1, None, None], distances[1:, None, None]
     highest = torch.full((len(near), count, sectors), -torch.inf, dtype=torch.float64, device=device)
     for layer in range(terrain.layers):
         highest = torch.maximum(highest, _highest(terrain, path[layer], eyes.switch[:, layer], layer, distances))
     # Y is largest at the near end; X is taken at the end that makes Y / X largest
-    rise = highest - eyes.height[:, None] - (radius + highest) * 2.0 * torch.sin(0.5 * near / radius) ** 2
-    run = (radius + highest) * torch.sin(torch.where(rise > 0.0, near, far) / radius)
+    swell = 1.0 + curvature * highest
+    rise = highest - eyes.height[:, None] - swell * arc(curvature, near)[1]
+    run = swell * arc(curvature, torch.where(rise > 0.0, near, far))[0]
     slopes = torch.where(torch.isfinite(highest), rise / run + SLACK, -torch.inf)
     return Envelopes(slopes.cummax(0).values.permute(1, 2, 0).contiguous(), distances[:-1])
 
@@ -105,7 +123,7 @@ def _extent(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _top_of(terrain: DeviceTerrain, sheet: Tensor, box: list[Tensor]) -> Tensor:
-    """Height that sheets ``[., C, 1]`` do not exceed in boxes (west, east, north, south) of their raster ``[K, C, N]``."""
+    """Height that sheets ``[., C, 1]`` do not exceed in boxes (west, east, north, south) ``[K, C, N]``."""
     rows, columns = terrain.shapes[sheet, 0], terrain.shapes[sheet, 1]
     west, east, north, south = box
     j0 = (west - MARGIN).floor().long().clamp(min=0)

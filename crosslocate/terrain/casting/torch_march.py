@@ -1,7 +1,8 @@
 """The march of many strands in lock step, as tensor operations: any device, no compiler.
 
-The geometry is that of ``kernels``: with the camera at the origin, terrain of height h at ground distance s = t R is
-at X = (R + h) sin t and Y = (h - c) - (R + h) (1 - cos t), and is above a ray of slope m where Y - m X > 0. One step of
+The geometry is that of ``kernels``: on an earth of curvature k, with S = sin(k s) / k, V = (1 - cos(k s)) / k and the
+camera at the origin at height c, terrain of height h at ground distance s is at X = (1 + k h) S and
+Y = (h - c) - (1 + k h) V, and is above a ray of slope m where Y - m X > 0. One step of
 a strand looks at one block of cells, or at one cell. A block whose top stays below the ray is stepped over and the next
 larger block is tried; otherwise the next smaller one is. In a cell the first root of a quadratic is the hit: the
 strand then goes on with its next pixel in the same cell.
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crosslocate.terrain.casting.torch_rays import Strands, locate
+from crosslocate.terrain.casting.torch_rays import Strands, arc, locate
 from crosslocate.terrain.casting.torch_terrain import DeviceTerrain
 from crosslocate.terrain.elevation.sheets import BLOCK_LEVELS
 
-OVERLAP = 1e-3
+OVERLAP = 1e-4
 """Metres added to every step so that rounding cannot leave the march on a border, as in ``kernels``."""
 
 PATIENCE = 16
@@ -72,7 +73,7 @@ def march(
         max_distance: Ground distance beyond which nothing is seen.
         out: Flat float32 image that gets ray lengths; pixels that meet nothing stay as they are.
     """
-    count = len(strands.radius)
+    count = len(strands.base)
     block = torch.zeros(count, dtype=torch.int64, device=out.device)
     state = _State(strands, strands.start.clone(), block, torch.full_like(block, len(rise) - 1))
     step = 0
@@ -96,18 +97,14 @@ def _step(
 ) -> Tensor:
     """Look at one block or cell of every strand, move on, and say which strands still have something to do."""
     strands = state.strands
-    radius, height, s = strands.radius, strands.height, state.s
+    k, height, s = strands.curvature, strands.height, state.s
     place = _find(terrain, strands, s)
     slope = rise[state.pixel.clamp(min=0)] * strands.scale
 
-    t = s / radius
-    t2 = t * t
-    sine = t * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
-    versine = t2 / 2.0 * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
-    slant = versine + slope * sine
-    steepening = sine + slope * (1.0 - versine)
+    sine, versine = arc(k, s)
+    bend, fall = versine + slope * sine, sine * k + slope * (1.0 - versine * k)
     highest = terrain.highest
-    past = (highest - height - (radius + highest) * slant < 0.0) & (steepening > 0.0)
+    past = (highest - height - (1.0 + k * highest) * bend < 0.0) & (fall > 0.0)
     alive = (state.pixel >= 0) & (s < max_distance) & ~past
     inside = place.sheet >= 0
     sheet = place.sheet.clamp(min=0)
@@ -123,17 +120,18 @@ def _step(
     block_i, block_j = i // size, j // size
     index = terrain.top_offset[sheet, level] + block_i * terrain.top_columns[sheet, level] + block_j
     top = terrain.tops[torch.where(at_block, index, 0)].double()
-    length = _way_out(place.column, place.along, block_j * size, size)
-    length = torch.minimum(length, _way_out(place.row, place.down, block_i * size, size))
+    length = _way_out(place.column, place.along, block_j * size, size, shape[:, 1] - 1)
+    length = torch.minimum(length, _way_out(place.row, place.down, block_i * size, size, shape[:, 0] - 1))
     x, y = place.column - j, place.row - i
     upper = torch.zeros_like(at_block)
     if triangles:
         to_diagonal = (y - x) / (place.along - place.down)
         upper = (x > y) | ((x == y) & (place.along > place.down))
         length = torch.where(~at_block & (to_diagonal > 0), torch.minimum(length, to_diagonal), length)
-    length = torch.minimum(length, place.limit - s) + OVERLAP
-    above = top - height - (radius + top) * slant
-    clear = at_block & (above < 0.0) & (above - steepening * (1.0 + top / radius) * length < 0.0)
+    length = torch.minimum(length.clamp(min=0.0) + OVERLAP, place.limit.clamp(max=max_distance) - s)
+    swell = 1.0 + k * top
+    above = top - height - swell * bend
+    clear = at_block & (above < 0.0) & (above - swell * fall * length < 0.0)
 
     # a cell
     at_cell = alive & inside & (state.block == 0)
@@ -152,14 +150,13 @@ def _step(
     h0 = north_west + x * east + y * south + x * y * twist
     h1 = place.along * east + place.down * south + (x * place.down + y * place.along) * twist
     h2 = place.along * place.down * twist
-    cosine, k = 1.0 - versine, 1.0 / radius
-    stretch = 1.0 + h0 * k
-    x0 = (radius + h0) * sine
-    x1 = stretch * cosine + h1 * sine
-    x2 = -0.5 * stretch * sine * k + h1 * cosine * k + h2 * sine
-    y0 = h0 - height - (radius + h0) * versine
-    y1 = h1 * cosine - stretch * sine
-    y2 = h2 * cosine - 0.5 * stretch * cosine * k - h1 * sine * k
+    cosine, swell = 1.0 - versine * k, 1.0 + h0 * k
+    x0 = swell * sine
+    x1 = swell * cosine + h1 * k * sine
+    x2 = k * (h1 * cosine - 0.5 * swell * sine * k + h2 * sine)
+    y0 = h0 - height - swell * versine
+    y1 = h1 * cosine - swell * sine * k
+    y2 = h2 * cosine - k * (0.5 * swell * cosine + h1 * sine * k)
     u = _first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
     hit = at_cell & (u >= 0.0)
     distance = (x0 + u * (x1 + u * x2)) * torch.sqrt(1.0 + slope * slope)
@@ -198,15 +195,19 @@ def _find(terrain: DeviceTerrain, strands: Strands, s: Tensor) -> _Place:
             reached = s >= switch * 2.0**power
             limit = torch.where(~reached & (power <= last), torch.minimum(limit, switch * 2.0**power), limit)
             level += reached & (power <= last)
+        for _ in range(terrain.most_levels - 1):
+            # the last posts of a coarser level may lie before the border of the layer
+            size = (terrain.shapes[sheet + level] - 1) << level[:, None]
+            level -= ((level > 0) & ((column >= size[:, 1]) | (row >= size[:, 0]))).long()
         share = torch.exp2(-level.double())
         column, row, along, down = column * share, row * share, along * share, down * share
         sheet = sheet + level
     return _Place(torch.where(inside, sheet, -1), column, row, along, down, limit)
 
 
-def _way_out(place: Tensor, speed: Tensor, first: Tensor, size: Tensor) -> Tensor:
-    """Ground distance to the border of a block along one axis."""
-    to = torch.where(speed > 0.0, first + size, first)
+def _way_out(place: Tensor, speed: Tensor, first: Tensor, size: Tensor, last: Tensor) -> Tensor:
+    """Ground distance to the border of a block along one axis; ``last`` is that of the sheet."""
+    to = torch.where(speed > 0.0, torch.minimum(first + size, last), first)
     return torch.where(speed == 0.0, torch.inf, (to - place) / speed)
 
 

@@ -37,7 +37,7 @@ class Strands(NamedTuple):
 
     Attributes:
         path: Raster column and row in every layer as polynomials of the ground distance, ``[L, 12, U]``.
-        radius: Effective radius of the earth in metres, ``[U]``.
+        curvature: Inverse of the effective radius of the earth, ``[U]``.
         height: Height of the camera in metres above sea level, ``[U]``.
         scale: Slope of the strand's pixel w is ``rise[w] * scale``, ``[U]``.
         start: Ground distance up to which nothing is met, ``[U]``.
@@ -49,7 +49,7 @@ class Strands(NamedTuple):
     """
 
     path: Tensor
-    radius: Tensor
+    curvature: Tensor
     height: Tensor
     scale: Tensor
     start: Tensor
@@ -65,7 +65,7 @@ class Eyes(NamedTuple):
     Attributes:
         origin: Raster coordinates (column, row) of the cameras in every layer, ``[C, L, 2]``.
         coefficients: Those of their ground tracks, ``[C, L, 2, 20]``.
-        curvature: Inverse effective radii along the meridian and across it, ``[C, 2]``.
+        curvature: Inverses of the effective radii along the meridian and across it, ``[C, 2]``.
         height: ``[C]``.
         yaw: ``[C]``.
         axes: Right, up and forward, ``[C, 3, 3]``.
@@ -111,7 +111,7 @@ def look(
 
 
 def follow(eyes: Eyes, sin: Tensor, cos: Tensor) -> tuple[Tensor, Tensor]:
-    """Paths ``[L, 12, C * N]`` and effective radii ``[C * N]`` (Euler's formula) of azimuths ``[C, N]``."""
+    """Paths ``[L, 12, C * N]`` and curvatures of the earth ``[C * N]`` (Euler's formula) of azimuths ``[C, N]``."""
     coefficients = eyes.coefficients.permute(1, 2, 3, 0)[..., None]
     layers, (count, azimuths) = coefficients.shape[0], sin.shape
     path = torch.empty((layers, 2, 6, count, azimuths), dtype=torch.float64, device=sin.device)
@@ -126,8 +126,8 @@ def follow(eyes: Eyes, sin: Tensor, cos: Tensor) -> tuple[Tensor, Tensor]:
         path[:, :, degree] = total
         first += degree + 1
     meridional, transverse = eyes.curvature[:, :1], eyes.curvature[:, 1:]
-    radius = 1.0 / (meridional * cos * cos + transverse * sin * sin)
-    return path.reshape(layers, 12, count * azimuths), radius.reshape(-1)
+    curvature = meridional * cos * cos + transverse * sin * sin
+    return path.reshape(layers, 12, count * azimuths), curvature.reshape(-1)
 
 
 def locate(path: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -140,6 +140,14 @@ def locate(path: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             value = path[..., first + k, :] + s * value
         found += [value, slope]
     return found[0], found[2], found[1], found[3]
+
+
+def arc(curvature: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """S = sin(k s) / k and V = (1 - cos(k s)) / k for curvature k, by their series as in ``kernels``."""
+    t = s * curvature
+    t2 = t * t
+    sine = s * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
+    return sine, 0.5 * s * t * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
 
 
 def borders(path: Tensor, shapes: Tensor, reach: float) -> tuple[Tensor, Tensor]:
@@ -203,10 +211,10 @@ def pixel_directions(eyes: Eyes, width: int, height: int, rows: range) -> Direct
 
 def strands_of(eyes: Eyes, directions: Directions, start: Tensor, shapes: Tensor, reach: float) -> Strands:
     """Strands ``[C * N]`` of directions that start their march at some distances ``[C, N]``."""
-    path, radius = follow(eyes, directions.sin, directions.cos)
+    path, curvature = follow(eyes, directions.sin, directions.cos)
     enter, leave = borders(path, shapes, reach)
     each = directions.sin.shape[1]
     switch = eyes.switch.T.repeat_interleave(each, dim=1)
     height = eyes.height.repeat_interleave(each)
     scale, base = directions.scale.reshape(-1), directions.base.reshape(-1)
-    return Strands(path, radius, height, scale, start.reshape(-1), enter, leave, switch, base)
+    return Strands(path, curvature, height, scale, start.reshape(-1), enter, leave, switch, base)
