@@ -1,6 +1,7 @@
 """Where viewpoints may lie: a box of longitudes and latitudes, or the polygons of a GeoJSON file."""
 
 import json
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from crosslocate.terrain.elevation.terrain import Terrain
 
 Floats = NDArray[np.float64]
 Bounds = tuple[float, float, float, float]
+_INNER = {"Feature": "geometry", "FeatureCollection": "features", "GeometryCollection": "geometries"}
 _KINDS = "Polygon, MultiPolygon, Feature, FeatureCollection or GeometryCollection"
 
 
@@ -134,13 +136,12 @@ def read_polygons(path: Path) -> Polygons:
 
 def _rings(content: Any, path: Path) -> Iterable[Any]:
     """The coordinates of all rings, in the order of the file."""
-    todo = [content]
+    todo = deque([content])
     while todo:
-        node = todo.pop(0)
-        kind = node.get("type") if isinstance(node, dict) else None
-        inner = {"Feature": "geometry", "FeatureCollection": "features", "GeometryCollection": "geometries"}
-        if kind in inner:
-            below = node.get(inner[kind])
+        node = todo.popleft()
+        kind = str(node.get("type")) if isinstance(node, dict) else None
+        if kind in _INNER:
+            below = node.get(_INNER[kind])
             todo += below if isinstance(below, list) else [below]
         elif kind == "Polygon":
             yield from _list(node.get("coordinates"), path)
