@@ -1,7 +1,7 @@
 """A survey of a region: viewpoints of the database, photographs to be found, and splits by land.
 
 Everything is a column: half a million places with twelve views each take seconds and a gigabyte, beside the look round
-from each (`VisibleTerrain`, half a millisecond).
+from each (`VisibleTerrain`, less than a millisecond).
 """
 
 import hashlib

@@ -26,7 +26,7 @@ from crosslocate.terrain.elevation.terrain import Terrain
 Floats = NDArray[np.float64]
 
 AZIMUTHS = 120
-RING = 0.04
+RING = 0.025
 """Width of a ring over its distance."""
 NEAREST = 20.0
 """Metres at which the first ring begins."""
