@@ -174,7 +174,7 @@ class TerrainSummary:
         if self.region is not None:
             w, s, e, n = self.region
             whole.add_row("region, halo", f"{w:g} to {e:g}, {s:g} to {n:g} degrees; {self.halo / 1000:g} km")
-        place = "in memory" if self.folder is None else "on disk, of which memory holds what is looked at"
+        place = "in memory" if self.folder is None else "on disk, mapped"
         whole.add_row("posts and levels", f"{size_text(self.memory)} {place}")
         return [whole, self._layer_table(), *self._void_tables()]
 
