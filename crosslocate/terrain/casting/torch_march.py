@@ -144,7 +144,7 @@ def _step(
     if triangles:
         east = torch.where(upper, north_east, south_east - south_west)
         south = torch.where(upper, south_east - north_east, south_west)
-        twist = torch.zeros_like(east)
+        twist = 0.0 * (north_east + south_west + south_east)  # NaN in all of a cell with a void post
     else:
         east, south, twist = north_east, south_west, south_east - north_east - south_west
     h0 = north_west + x * east + y * south + x * y * twist

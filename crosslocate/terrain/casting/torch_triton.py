@@ -178,7 +178,7 @@ def _march(
             h_se = tl.load(corner + columns + 1, mask=at_cell, other=0.0).to(tl.float64) - h_nw
             if triangles:
                 east, south = tl.where(upper, h_ne, h_se - h_sw), tl.where(upper, h_se - h_ne, h_sw)
-                twist = tl.zeros([lanes], tl.float64)
+                twist = 0.0 * (h_ne + h_sw + h_se)  # NaN in all of a cell with a void post
             else:
                 east, south, twist = h_ne, h_sw, h_se - h_ne - h_sw
             h0 = h_nw + x * east + y * south + x * y * twist
