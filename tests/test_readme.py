@@ -21,10 +21,8 @@ MAKE = {"make demo", "make test"}
 CLUSTER = "python scripts/slurm.py "
 """Begins commands that need a cluster: tests/slurm submits a sweep with it."""
 SMALL_TERRAIN = [
-    "terrain.specification.places={train:4,val:2,test:2}",
-    "terrain.specification.queries_per_place={train:2,val:1,test:1}",
-    "terrain.specification.width=32", "terrain.specification.height=24", "terrain.specification.margin=500",
-    "terrain.specification.headings=4", "terrain.specification.gap=300", "terrain.specification.max_distance=8000",
+    "survey.database.spacing=2500", "survey.splits.size=5000", "survey.splits.gap=500", "survey.headings=4",
+    "survey.queries.count=40", "images.width=32", "images.height=24", "terrain.caster.max_distance=8000",
 ]  # fmt: skip
 SMALL_REFERENCE = [
     "backbone.weights=none", "dataset.size=[16,32]", "dataset.workers=0", "threads=1", "trainer=cpu",

@@ -38,7 +38,7 @@ def assemble(job: Job) -> dict[str, Any]:
     }
     write_text(job.root / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n", job.drafts)
     clear_up(job.root)
-    return manifest
+    return read_manifest(job.root)
 
 
 def clear_up(root: Path) -> None:
