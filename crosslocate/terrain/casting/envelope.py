@@ -1,23 +1,47 @@
-"""Layout of the envelopes that let rays of pitched and rolled cameras start far out (filled in ``kernels``)."""
+"""Room for the envelopes that let rays of pitched and rolled cameras start far out (filled in ``kernels``)."""
 
-import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-RING_GROWTH = 1.1
-"""Ratio of the outer to the inner distance of a ring."""
+ENTRIES = 320
+"""Entries of an envelope; where they do not suffice the rest of the sector is not surveyed."""
 
-FIRST_RING = 0.5
-"""Radius in metres of the disc around the camera that the first ring covers."""
+SECTORS_PER_PIXEL = 1.5
+"""Sectors in a pixel of the image centre."""
+
+MOST_SECTORS = 8192
+"""They limit the room; wider sectors are surveyed less far."""
 
 
-def ring_distances(reach: float) -> NDArray[np.float64]:
-    """Ground distances in metres that bound the rings: 0, the first, and on in equal ratios to ``reach`` or beyond."""
-    count = max(1, math.ceil(math.log(max(reach / FIRST_RING, 1.0)) / math.log(RING_GROWTH)))
-    return np.concatenate([[0.0], FIRST_RING * RING_GROWTH ** np.arange(count + 1)])
+class Envelopes(NamedTuple):
+    """The envelopes around one position; N sectors, L layers (see ``kernels.survey``).
+
+    Attributes:
+        counts: Entries of each sector, int64 ``[N]``; -1 where it is not yet surveyed.
+        starts: Ground distances of the entries ``[N, ENTRIES]``.
+        slopes: Slopes that no terrain before the next entry exceeds ``[N, ENTRIES]``.
+        edges: Tracks along the first edges of the sectors ``[N + 1, L, 12]``.
+    """
+
+    counts: NDArray[np.int64]
+    starts: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    edges: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, focal_length: float, layers: int, room: "Envelopes | None" = None) -> "Envelopes":
+        """Envelopes of which nothing is known, in the ``room`` of others if it fits."""
+        sectors = sector_count(focal_length)
+        if room is not None and room.edges.shape == (sectors + 1, layers, 12):
+            room.counts[:] = -1
+            return room
+        size = (sectors, ENTRIES)
+        counts = np.full(sectors, -1, np.int64)
+        return cls(counts, np.empty(size), np.empty(size), np.empty((sectors + 1, layers, 12)))
 
 
 def sector_count(focal_length: float) -> int:
-    """Sectors of the full circle that are about as wide as a pixel of a camera (focal length in pixels)."""
-    return int(np.clip(2 * np.pi * focal_length, 256, 4096))
+    """Sectors of the full circle for cameras of a focal length in pixels."""
+    return int(np.clip(2 * np.pi * SECTORS_PER_PIXEL * focal_length, 256, MOST_SECTORS))

@@ -47,14 +47,16 @@ class Hits:
     @cached_property
     def ground_distance(self) -> Floats:
         """Geodesic distance to the point below the hit, metres along the ellipsoid, -1 in the sky, ``[H, W]``."""
-        radius, outward, upward = self._in_plane
-        return np.where(self.sky, SKY, radius * np.arctan2(outward, upward))
+        radius, outward, rise = self._in_plane
+        return np.where(self.sky, SKY, radius * np.arctan2(outward, radius + rise))
 
     @cached_property
     def elevation(self) -> Floats:
         """Elevation of the hit in metres, NaN in the sky, ``[H, W]``."""
-        radius, outward, upward = self._in_plane
-        return np.where(self.sky, np.nan, np.hypot(outward, upward) - radius)
+        # from h (h + 2 R) = outward^2 + (R + rise)^2 - R^2: no difference of large numbers, however large R is
+        radius, outward, rise = self._in_plane
+        distance = np.hypot(outward, radius + rise)
+        return np.where(self.sky, np.nan, (outward**2 + rise * (2 * radius + rise)) / (radius + distance))
 
     def pixel(self, layer: int = 0) -> tuple[Floats, Floats]:
         """Raster coordinates (column, row) of the hits in a layer of the terrain, NaN in the sky, ``[H, W]`` each.
@@ -65,13 +67,13 @@ class Hits:
 
     @cached_property
     def _in_plane(self) -> tuple[Floats, Floats, Floats]:
-        """In the vertical plane of each ray: radius of the earth, and the hit as seen from the earth's centre."""
+        """In the vertical plane of each ray: radius of the earth, hit outward and above sea level at the camera."""
         azimuth, angle = self.camera.ray_angles()
         meridional, transverse = radii_of_curvature(self.camera.latitude)
         curvature = np.cos(azimuth) ** 2 / meridional + np.sin(azimuth) ** 2 / transverse
         radius = 1.0 / curvature / (1.0 - self.refraction)
         length = np.where(self.sky, 0.0, self.distance)
-        return radius, length * np.cos(angle), radius + self.camera.elevation + length * np.sin(angle)
+        return radius, length * np.cos(angle), self.camera.elevation + length * np.sin(angle)
 
     @cached_property
     def _pixels(self) -> list[tuple[Floats, Floats]]:

@@ -1,24 +1,27 @@
 """Compiled kernels of the ray caster.
 
-Every ray lies in a vertical plane. In that plane, with the earth a circle of (effective) radius R, ground distance s,
-t = s / R, and the camera at the origin at height c above the circle, terrain of height h stands at
+Every ray lies in a vertical plane. In that plane, with the earth a circle of (effective) radius 1 / k, ground distance
+s, t = k s, S = sin(t) / k, V = (1 - cos(t)) / k and the camera at the origin at height c above the circle, terrain of
+height h stands at
 
-    X = (R + h) sin t                    horizontally, and
-    Y = (h - c) - (R + h) (1 - cos t)    vertically;
+    X = (1 + k h) S              horizontally, and
+    Y = (h - c) - (1 + k h) V    vertically;
 
 it is above a ray of slope m exactly where Y - m X > 0. Two facts make the march exact and fast:
 
 * In one cell the ground track is a straight line to 1 mm, so the bilinear surface is a parabola in s, and with it X
   and Y: the first intersection is the root of a quadratic. No step length, no tolerance, nothing to miss.
 * For terrain no higher than ``top``, Y - m X is bounded by a concave function of s. Where its tangent stays below zero
-  the whole block of the pyramid is stepped over.
+  the whole block of the pyramid of tops is stepped over.
 
-The third, for cameras that are not level: the surroundings are cut into narrow sectors and these into rings, and for
-every ring the pyramid gives a slope that no terrain of the sector exceeds out to the end of that ring (its envelope).
-A ray of slope m starts its march at the first ring whose envelope reaches m; one above all envelopes sees the sky.
-Sectors are equal steps of the diamond angle, which orders directions like the azimuth but needs no trigonometry.
+The third, for cameras that are not level: the surroundings are cut into sectors about as narrow as a pixel. Along each
+of them a march notes how the slope that no terrain exceeds so far grows with distance (its envelope). A ray of slope m
+starts where the envelope reaches m; one above all of it sees the sky. Sectors are equal steps of the diamond angle,
+which orders directions like the azimuth but needs no trigonometry.
 
-Paths hold the raster column and row as polynomials of s: ``path[0:6]`` and ``path[6:12]``, lowest power first.
+A ray goes through stretches: in each it sees one sheet (a level of detail of a layer, see ``elevation.sheets``), and
+raster column and row are parabolas of s. ``path[0:6]`` and ``path[6:12]`` hold column and row of level 0 as polynomials
+of s from which stretches are taken, lowest power first; ``paths`` one such row for each layer.
 All functions are scalar float64; posts and images are float32.
 
 Everything compiled is in this one file on purpose: numba's cache looks at the file a kernel is in, not at the files of
@@ -32,9 +35,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from crosslocate.terrain.elevation.pyramid import LEVELS
-
-OVERLAP = 1e-3
+OVERLAP = 1e-4
 """Metres added to every step so that rounding cannot leave the march on a cell border."""
 
 STEEPEST = 1e6
@@ -43,109 +44,269 @@ STEEPEST = 1e6
 SLACK = 1e-6
 """Added to envelopes against rounding, and against the change of the earth's radius across a sector."""
 
-MARGIN = 0.02
-"""Cells by which the box around a piece of a ring is enlarged: its arcs bulge out of the quadrangle of its corners."""
+TOP_LEVELS = 6
+"""Sizes of blocks in the pyramids of tops: 2 to 64 cells."""
+
+WIDEST = 0.9
+"""Half width in cells up to which sectors are surveyed: blocks of tops cover a ring of one cell around them."""
+
+NEAR_CELLS = 6.0
+"""Distance in cells up to which sectors are surveyed in parts of cells."""
+
+NEAR_GROWTH = 1.3
+"""Ratio of the outer to the inner distance of these parts, from half a metre on."""
+
+LEAST_GROWTH = 1.004
+"""Ratio of distances of successive entries of an envelope, at least."""
+
+BORDER = 1.0
+"""Cells along the border of a sheet in which sectors are not surveyed."""
+
+FILLED = 6
+"""Rays that meet one cell from which on they are taken together."""
+
+BATCH = 16
+"""Image columns that are collected before they are written."""
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
-class Terrain(NamedTuple):
-    """Arrays of the elevation model as the kernels take them (see ``MaxPyramid``)."""
+class Ground(NamedTuple):
+    """Arrays of a terrain as the kernels take them.
 
-    elevation: NDArray[np.float32]
+    ``table`` holds, for each sheet, its columns, its rows, the index of its first post, and for the blocks of each size
+    the index of the first top and the number of blocks in a row, [S, 3 + 2 K]. ``first`` is the number of the first
+    sheet of each layer and of the end, [L + 1].
+    """
+
+    posts: NDArray[np.float32]
     tops: NDArray[np.float32]
-    offsets: NDArray[np.int64]
-    widths: NDArray[np.int64]
+    table: NDArray[np.int64]
+    first: NDArray[np.int64]
     highest: float
+    triangles: bool
 
 
 class Eye(NamedTuple):
     """The point rays start from.
 
-    ``origin`` (column, row) and ``coefficients`` are those of a ``GroundTrack``; ``curvature`` holds the inverses of
-    the effective radii along the meridian and across it; ``height`` is in metres above sea level.
+    ``origin`` (column, row) and ``coefficients`` are those of the ``GroundTrack`` of each layer, [L, 2] and
+    [L, 2, 20]; ``curvature`` holds the inverses of the effective radii along the meridian and across it; ``height`` is
+    in metres above sea level. Level l > 0 of a layer is seen from ``unit[layer] * 2**l`` metres on. ``stride`` is the
+    longest stretch in metres in which parabolas follow the tracks. No layer finer than the one at the eye comes nearer
+    than ``alone`` metres.
     """
 
     origin: NDArray[np.float64]
     coefficients: NDArray[np.float64]
     curvature: NDArray[np.float64]
+    unit: NDArray[np.float64]
     height: float
     max_distance: float
+    stride: float
+    alone: float
 
 
 @compiled
-def follow(eye: Any, sin_azimuth: float, cos_azimuth: float, path: Any) -> float:
-    """Fill ``path`` for one azimuth and return the effective radius along it (Euler's formula)."""
-    coefficients = eye.coefficients
-    for axis in range(2):
-        path[6 * axis] = eye.origin[axis]
-        first = 0
-        cos_power = 1.0
-        for degree in range(1, 6):
-            cos_power *= cos_azimuth
-            # sum over i of c[i] sin^i cos^(degree - i), by Horner in sin with cos powers built from the other end
-            total = coefficients[axis, first + degree]
-            power = 1.0
-            for i in range(degree - 1, -1, -1):
-                power *= cos_azimuth
-                total = total * sin_azimuth + coefficients[axis, first + i] * power
-            path[6 * axis + degree] = total
-            first += degree + 1
-    meridional, transverse = eye.curvature
-    return 1.0 / (meridional * cos_azimuth * cos_azimuth + transverse * sin_azimuth * sin_azimuth)
+def follow(eye: Any, sin_azimuth: float, cos_azimuth: float, paths: Any) -> float:
+    """Fill ``paths`` [L, 12] for one azimuth and return the curvature of the earth along it (Euler's formula)."""
+    for layer in range(len(paths)):
+        for axis in range(2):
+            paths[layer, 6 * axis] = eye.origin[layer, axis]
+            coefficients = eye.coefficients[layer, axis]
+            first = 0
+            for degree in range(1, 6):
+                # sum over i of c[i] sin^i cos^(degree - i), by Horner in sin with cos powers built from the other end
+                total = coefficients[first + degree]
+                power = 1.0
+                for i in range(degree - 1, -1, -1):
+                    power *= cos_azimuth
+                    total = total * sin_azimuth + coefficients[first + i] * power
+                paths[layer, 6 * axis + degree] = total
+                first += degree + 1
+    return eye.curvature[0] * cos_azimuth * cos_azimuth + eye.curvature[1] * sin_azimuth * sin_azimuth
 
 
 @compiled
-def locate(path: Any, s: float) -> tuple[float, float, float, float]:
-    """Raster column and row at ground distance s, and their derivatives by s."""
-    column = path[4] + s * path[5]
-    along = path[5]
-    row = path[10] + s * path[11]
-    down = path[11]
-    for k in range(3, -1, -1):
-        along = column + s * along
-        column = path[k] + s * column
-        down = row + s * down
-        row = path[6 + k] + s * row
-    return column, row, along, down
+def expand(paths: Any, layer: int, first: int, s: float) -> tuple[float, float, float]:
+    """Value, derivative and half the second derivative at s of the polynomial ``paths[layer, first : first + 6]``."""
+    p = paths[layer, first + 5]
+    d = 0.0
+    b = 0.0
+    for k in range(4, -1, -1):
+        b = b * s + d
+        d = d * s + p
+        p = p * s + paths[layer, first + k]
+    return p, d, b
 
 
 @compiled
-def horizon(radius: float, height: float, highest: float, slope: float) -> float:
+def entry(paths: Any, layer: int, right: float, bottom: float, s: float, end: float) -> float:
+    """Ground distance in (s, end) where a track enters the rectangle of a layer from outside; ``end`` if it does not.
+
+    The track is taken as straight, again from where it is found to enter: after four times the place is exact.
+    """
+    near = s
+    for _ in range(4):
+        c0, c1, _ = expand(paths, layer, 0, near)
+        r0, r1, _ = expand(paths, layer, 6, near)
+        low, high = s - near, end - near
+        for at, speed, size in ((c0, c1, right), (r0, r1, bottom)):
+            if abs(speed) < 1e-30:
+                if at < 0.0 or at >= size:
+                    return end
+            else:
+                a, b = -at / speed, (size - at) / speed
+                low, high = max(low, min(a, b)), min(high, max(a, b))
+        if low >= high:
+            return end
+        near += low
+    return min(max(near + OVERLAP, s + OVERLAP), end)
+
+
+@compiled
+def stretch(table: Any, first: Any, unit: Any, stride: float, paths: Any, s: float, limit: float, part: Any) -> int:
+    """Find the sheet that a ray sees from ground distance s on.
+
+    Args:
+        table: Of ``Ground``.
+        first: Of ``Ground``.
+        unit: Of ``Eye``.
+        stride: Of ``Eye``.
+        paths: The tracks on all layers.
+        s: Where the stretch begins.
+        limit: Where it ends at the latest.
+        part: Filled with the parabolas of column and row of the sheet around s (value, derivative, half the second
+            derivative; column, then row), the end of the stretch, and where they are taken, [8].
+
+    Returns:
+        The sheet; -1 in a gap between layers, -2 behind the last one.
+    """
+    layers = len(paths)
+    begin = 0.0 if s < 0.5 * stride else s
+    end = min(limit, begin + stride)
+    d = s - begin
+    for layer in range(layers):
+        sheet = first[layer]
+        if begin > 0.0:
+            c0, c1, c2 = expand(paths, layer, 0, s)
+            r0, r1, r2 = expand(paths, layer, 6, s)
+        else:
+            c0, c1, c2 = paths[layer, 0], paths[layer, 1], paths[layer, 2]
+            r0, r1, r2 = paths[layer, 6], paths[layer, 7], paths[layer, 8]
+        right, bottom = table[sheet, 0] - 1.0, table[sheet, 1] - 1.0
+        column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
+        if not (0.0 <= column < right and 0.0 <= row < bottom):
+            if layers > 1:
+                end = entry(paths, layer, right, bottom, s, end)
+            continue
+        levels = first[layer + 1] - sheet
+        switch = 2.0 * unit[layer]
+        level = 0
+        share = 1.0
+        while level + 1 < levels and switch <= s:
+            level += 1
+            share *= 0.5
+            switch *= 2.0
+        if level + 1 < levels:
+            end = min(end, switch)
+        while level > 0 and not (
+            column * share < table[sheet + level, 0] - 1.0 and row * share < table[sheet + level, 1] - 1.0
+        ):
+            level -= 1  # the last posts of a coarser level may lie before the border of the layer
+            share *= 2.0
+        part[0], part[1], part[2] = c0 * share, c1 * share, c2 * share
+        part[3], part[4], part[5] = r0 * share, r1 * share, r2 * share
+        part[6], part[7] = end, begin
+        return sheet + level
+    part[6] = end
+    return -1 if layers > 1 else -2
+
+
+@compiled
+def horizon(curvature: float, height: float, highest: float, slope: float) -> float:
     """Ground distance beyond which a ray of this slope stays above ``highest``; 0 when it is above it everywhere."""
-    discriminant = slope * slope + 2.0 * (highest - height) / (radius + highest)
+    rise = (highest - height) / (1.0 + curvature * highest)
+    discriminant = slope * slope + 2.0 * curvature * rise
     if discriminant < 0.0:
         return 0.0
-    t = math.sqrt(discriminant) - slope
-    return 0.0 if t <= 0.0 else radius * t * (1.0 + t) + 1.0
+    # t = sqrt(m^2 + 2 k rise) - m, written so that it is exact for an earth as good as flat
+    denominator = math.sqrt(discriminant) + slope
+    if denominator <= 0.0:
+        return np.inf if rise >= 0.0 or slope < 0.0 else 0.0
+    distance = 2.0 * rise / denominator
+    return 0.0 if distance <= 0.0 else distance * (1.0 + curvature * distance) + 1.0
+
+
+@compiled
+def arc(curvature: float, s: float) -> tuple[float, float]:
+    """S = sin(k s) / k and V = (1 - cos(k s)) / k by their series, good to 1e-12 for s up to 500 km."""
+    t = s * curvature
+    t2 = t * t
+    sine = s * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
+    versine = 0.5 * s * t * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
+    return sine, versine
 
 
 @compiled
 def seek(
-    terrain: Any, path: Any, radius: float, height: float, slope: float, s: float, end: float, level: int
+    posts: Any,
+    tops: Any,
+    table: Any,
+    sheet: int,
+    part: Any,
+    curvature: float,
+    height: float,
+    slope: float,
+    s: float,
+    level: int,
+    finest: int,
+    border: float,
 ) -> tuple[float, float, float, float, float, float]:
-    """Go along a ray from ground distance s to the first cell that may reach it.
+    """Go along a ray through a stretch, from s to the first cell that may reach it.
+
+    Args:
+        posts: Of ``Ground``.
+        tops: Of ``Ground``.
+        table: Of ``Ground``.
+        sheet: The sheet of the stretch.
+        part: As filled by :func:`stretch`.
+        curvature: Of the earth along the ray.
+        height: Of the camera.
+        slope: Of the ray.
+        s: Where to start.
+        level: Level of the block to try first.
+        finest: Level of the blocks to stop at, 0 for cells.
+        border: Cells along the border of the sheet that do not belong to it.
 
     Returns:
         s, column and row where the cell is entered, their derivatives by s, and the length of the track in the cell;
-        s is infinite when the ray leaves the raster or reaches ``end`` before.
+        the length is -1 when the ray leaves the sheet or the stretch before, at the returned s.
     """
-    rows, columns = terrain.elevation.shape
-    tops, offsets, widths = terrain.tops, terrain.offsets, terrain.widths
+    c0, c1, c2, r0, r1, r2 = part[0], part[1], part[2], part[3], part[4], part[5]
+    end, begin = part[6], part[7]
+    width, first = table[sheet, 0], table[sheet, 2]
+    left, right, bottom = border, width - 1 - border, table[sheet, 1] - 1 - border
     while s < end:
-        column, row, along, down = locate(path, s)
-        if not (0.0 <= column < columns - 1 and 0.0 <= row < rows - 1):
-            break
+        d = s - begin
+        column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
+        if not (left <= column < right and left <= row < bottom):
+            return s, 0.0, 0.0, 0.0, 0.0, -1.0
+        along, down = c1 + 2.0 * d * c2, r1 + 2.0 * d * r2
         j, i = int(column), int(row)
-        t = s / radius
-        t2 = t * t
-        sine = t * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
-        versine = t2 / 2.0 * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
+        sine, versine = arc(curvature, s)
+        bend = versine + slope * sine
+        fall = sine * curvature + slope * (1.0 - versine * curvature)
         while True:
             block_i, block_j = i >> level, j >> level
-            top = tops[offsets[level] + block_i * widths[level] + block_j]
-            above = top - height - (radius + top) * (versine + slope * sine)
-            if above < 0.0 or level == 0:
+            if level > 0:
+                top = tops[table[sheet, 2 + level] + block_i * table[sheet, 2 + TOP_LEVELS + level] + block_j]
+            else:
+                at = first + i * width + j
+                top = max(max(posts[at], posts[at + 1]), max(posts[at + width], posts[at + width + 1]))
+            swell = 1.0 + curvature * top
+            above = top - height - swell * bend
+            if above < 0.0 or level == finest:
                 size = 1 << level
                 length = np.inf
                 if along > 0.0:
@@ -156,50 +317,72 @@ def seek(
                     length = min(length, ((block_i + 1) * size - row) / down)
                 elif down < 0.0:
                     length = min(length, (block_i * size - row) / down)
-                length = length + OVERLAP
-                growth = -(sine + slope * (1.0 - versine)) * (1.0 + top / radius)
-                if above < 0.0 and above + growth * length < 0.0:
+                length = max(length, 0.0) + OVERLAP
+                if above < 0.0 and above - swell * fall * length < 0.0:
                     s += length
-                    level = min(level + 1, LEVELS - 1)
+                    level = min(level + 1, TOP_LEVELS)
                     break
-                if level == 0:
-                    return s, column, row, along, down, length
+                if level == finest:
+                    return s, column, row, along, down, min(length, end - s)
             level -= 1
-    return np.inf, 0.0, 0.0, 0.0, 0.0, 0.0
+    return end, 0.0, 0.0, 0.0, 0.0, -1.0
 
 
 @compiled
 def cross_cell(
-    elevation: Any, radius: float, height: float, s: float, column: float, row: float, along: float, down: float
-) -> tuple[float, float, float, float, float, float, float, float, float]:
+    posts: Any,
+    table: Any,
+    triangles: bool,
+    sheet: int,
+    curvature: float,
+    height: float,
+    s: float,
+    column: float,
+    row: float,
+    along: float,
+    down: float,
+    length: float,
+) -> tuple[float, float, float, float, float, float, float, float]:
     """Terrain along the track in one cell as parabolas of u, the ground distance from the entry.
 
     Returns:
-        Coefficients of u^0, u^1, u^2 of X, of Y, and of the elevation. NaN in a cell with a void post.
+        Coefficients of u^0, u^1, u^2 of X, of Y, and of u^3 of X (below a millimetre in the root, but not always in the
+        length of the ray), NaN in a cell with a void post; and the length of the track on this
+        surface: on triangles it may end at the diagonal (from the cell's first to its last post, north-west to
+        south-east where rows run south).
     """
     j, i = int(column), int(row)
     x, y = column - j, row - i
-    north_west = float(elevation[i, j])
-    east = float(elevation[i, j + 1]) - north_west
-    south = float(elevation[i + 1, j]) - north_west
-    twist = float(elevation[i + 1, j + 1]) - north_west - east - south
-    h0 = north_west + x * east + y * south + x * y * twist
-    h1 = along * east + down * south + (x * down + y * along) * twist
-    h2 = along * down * twist
-    t = s / radius
-    t2 = t * t
-    sine = t * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
-    versine = t2 / 2.0 * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
-    cosine = 1.0 - versine
-    k = 1.0 / radius
-    stretch = 1.0 + h0 * k
-    x0 = (radius + h0) * sine
-    x1 = stretch * cosine + h1 * sine
-    x2 = -0.5 * stretch * sine * k + h1 * cosine * k + h2 * sine
-    y0 = h0 - height - (radius + h0) * versine
-    y1 = h1 * cosine - stretch * sine
-    y2 = h2 * cosine - 0.5 * stretch * cosine * k - h1 * sine * k
-    return x0, x1, x2, y0, y1, y2, h0, h1, h2
+    width = table[sheet, 0]
+    at = table[sheet, 2] + i * width + j
+    first = float(posts[at])
+    across = float(posts[at + 1]) - first
+    below = float(posts[at + width]) - first
+    twist = float(posts[at + width + 1]) - first - across - below
+    if triangles:
+        side, turn = x - y, along - down
+        if side * turn < 0.0 and -side / turn < length:
+            length = min(length, -side / turn + OVERLAP)
+        if side + 0.5 * turn * length > 0.0:
+            below += twist
+        else:
+            across += twist
+        h0, h1, h2 = first + x * across + y * below, along * across + down * below, 0.0 * twist
+    else:
+        h0 = first + x * across + y * below + x * y * twist
+        h1 = along * across + down * below + (x * down + y * along) * twist
+        h2 = along * down * twist
+    sine, versine = arc(curvature, s)
+    cosine = 1.0 - versine * curvature
+    k = curvature
+    swell = 1.0 + h0 * k
+    x0 = swell * sine
+    x1 = swell * cosine + h1 * k * sine
+    x2 = k * (h1 * cosine - 0.5 * swell * sine * k + h2 * sine)
+    y0 = h0 - height - swell * versine
+    y1 = h1 * cosine - swell * sine * k
+    y2 = h2 * cosine - k * (0.5 * swell * cosine + h1 * sine * k)
+    return x0, x1, x2, y0, y1, y2, h2 * k * cosine, length
 
 
 @compiled
@@ -219,25 +402,184 @@ def first_root(q0: float, q1: float, q2: float, length: float) -> float:
 
 @compiled
 def march(
-    terrain: Any, path: Any, radius: float, height: float, slope: float, start: float, max_distance: float
-) -> tuple[float, float, float, float, float]:
-    """First intersection of a ray: its length, ground distance, column, row, elevation; infinite when there is none.
+    posts: Any,
+    tops: Any,
+    table: Any,
+    first: Any,
+    triangles: bool,
+    unit: Any,
+    stride: float,
+    paths: Any,
+    part: Any,
+    curvature: float,
+    height: float,
+    slope: float,
+    s: float,
+    limit: float,
+) -> float:
+    """Horizontal distance X of the first intersection of a ray; infinite when there is none before ``limit``.
 
-    The ray is known to be clear of terrain up to the ground distance ``start``.
+    The ray is known to be clear of terrain up to the ground distance s.
     """
-    end = min(max_distance, horizon(radius, height, terrain.highest, slope))
-    s, level = start, 0
-    while True:
-        s, column, row, along, down, length = seek(terrain, path, radius, height, slope, s, end, level)
-        if s >= end:
-            return np.inf, np.inf, np.nan, np.nan, np.nan
-        x0, x1, x2, y0, y1, y2, h0, h1, h2 = cross_cell(terrain.elevation, radius, height, s, column, row, along, down)
-        u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
-        if u >= 0.0:
-            length = (x0 + u * (x1 + u * x2)) * math.sqrt(1.0 + slope * slope)
-            return length, s + u, column + u * along, row + u * down, h0 + u * (h1 + u * h2)
-        s += length
-        level = 1
+    level = 0
+    while s < limit:
+        sheet = stretch(table, first, unit, stride, paths, s, limit, part)
+        if sheet < 0:
+            s = part[6] if sheet == -1 else np.inf
+            continue
+        while True:
+            s, column, row, along, down, length = seek(
+                posts, tops, table, sheet, part, curvature, height, slope, s, level, 0, 0.0
+            )
+            if length < 0.0:
+                break
+            x0, x1, x2, y0, y1, y2, x3, length = cross_cell(
+                posts, table, triangles, sheet, curvature, height, s, column, row, along, down, length
+            )
+            u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
+            if u >= 0.0:
+                return x0 + u * (x1 + u * (x2 + u * x3))
+            s += length
+            level = 1
+        level = 0
+    return np.inf
+
+
+@compiled
+def fill(
+    x0: float, x1: float, x2: float, y0: float, y1: float, y2: float, x3: float, length: float, slopes: Any, out: Any
+) -> None:
+    """Horizontal distances of rays that all meet one surface, by their slopes; a loop without branches."""
+    for n in range(len(slopes)):
+        slope = slopes[n]
+        q0, q1, q2 = y0 - slope * x0, y1 - slope * x1, y2 - slope * x2
+        u = -2.0 * q0 / (q1 + math.sqrt(max(q1 * q1 - 4.0 * q2 * q0, 0.0)))
+        u = min(u, length) if q0 < 0.0 else 0.0
+        out[n] = (x0 + u * (x1 + u * (x2 + u * x3))) * math.sqrt(1.0 + slope * slope)
+
+
+@compiled
+def cast_column(
+    posts: Any,
+    tops: Any,
+    table: Any,
+    first: Any,
+    triangles: bool,
+    highest: float,
+    unit: Any,
+    stride: float,
+    height: float,
+    max_distance: float,
+    paths: Any,
+    part: Any,
+    curvature: float,
+    slopes: Any,
+    out: Any,
+) -> int:
+    """March once for rays of one azimuth with growing slopes; ``out`` receives their lengths.
+
+    Returns:
+        How many of them meet terrain: all from the first on, up to the sky line.
+    """
+    n, count = 0, len(slopes)
+    step = (slopes[count - 1] - slopes[0]) / max(count - 1, 1)
+    s, level = 0.0, 0
+    while n < count:
+        limit = min(max_distance, horizon(curvature, height, highest, slopes[n]))
+        if s >= limit:
+            break
+        sheet = stretch(table, first, unit, stride, paths, s, limit, part)
+        if sheet < 0:
+            s = part[6] if sheet == -1 else np.inf
+            continue
+        while True:
+            s, column, row, along, down, length = seek(
+                posts, tops, table, sheet, part, curvature, height, slopes[n], s, level, 0, 0.0
+            )
+            if length < 0.0:
+                break
+            x0, x1, x2, y0, y1, y2, x3, length = cross_cell(
+                posts, table, triangles, sheet, curvature, height, s, column, row, along, down, length
+            )
+            # rays up to the slope of the surface where it ends meet it
+            last = y0 + length * (y1 + length * y2) - slopes[n] * (x0 + length * (x1 + length * x2))
+            if last >= 0.0:
+                share = last / ((x0 + length * (x1 + length * x2)) * step) if step > 0.0 else np.inf
+                until = n + 1 + int(min(share, count - n - 1.0))
+                if until - n >= FILLED:
+                    fill(x0, x1, x2, y0, y1, y2, x3, length, slopes[n:until], out[n:until])
+                    n = until
+            # those above it may meet it before
+            while n < count:
+                slope = slopes[n]
+                u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
+                if not u >= 0.0:
+                    break
+                out[n] = (x0 + u * (x1 + u * (x2 + u * x3))) * math.sqrt(1.0 + slope * slope)
+                n += 1
+            if n == count:
+                return n
+            s += length
+            level = 1
+        level = 0
+    return n
+
+
+@compiled
+def write(batch: Any, first: int, columns: int, out: Any) -> None:
+    """Put image columns, whose pixels run from the bottom to the top, into an image."""
+    height = out.shape[0]
+    for w in range(height):
+        for v in range(columns):
+            out[w, first + v] = batch[v, height - 1 - w]
+
+
+@compiled
+def cast_level(ground: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any) -> None:
+    """Cast a level camera: one march per image column fills its pixels from the bottom to the top.
+
+    Args:
+        ground: ``Ground``.
+        eye: ``Eye``.
+        yaw: Heading of the optical axis in radians.
+        right: Offsets of pixel columns from the axis at unit focal length, ``[W]``.
+        up: The same of pixel rows, upward, ``[H]``.
+        out: Length of every pixel's ray in metres, float32 ``[H, W]``; preset to the value of the sky.
+    """
+    posts, tops, table, first_sheet, unit = ground.posts, ground.tops, ground.table, ground.first, eye.unit
+    paths = np.empty((len(eye.unit), 12))
+    part = np.empty(8)
+    slopes = np.empty(len(up))
+    batch = np.empty((BATCH, len(up)), np.float32)
+    sky = out[0, 0]
+    for first in range(0, len(right), BATCH):
+        columns = min(BATCH, len(right) - first)
+        for v in range(columns):
+            offset = right[first + v]
+            azimuth = yaw + math.atan(offset)
+            curvature = follow(eye, math.sin(azimuth), math.cos(azimuth), paths)
+            shrink = 1.0 / math.sqrt(1.0 + offset * offset)
+            for n in range(len(up)):
+                slopes[n] = up[len(up) - 1 - n] * shrink
+            met = cast_column(
+                posts,
+                tops,
+                table,
+                first_sheet,
+                ground.triangles,
+                ground.highest,
+                unit,
+                eye.stride,
+                eye.height,
+                eye.max_distance,
+                paths,
+                part,
+                curvature,
+                slopes,
+                batch[v],
+            )
+            batch[v, met:] = sky
+        write(batch, first, columns, out)
 
 
 @compiled
@@ -258,167 +600,293 @@ def direction_of(diamond: float) -> tuple[float, float]:
 
 
 @compiled
-def highest_in(terrain: Any, west: float, east: float, north: float, south: float) -> float:
+def patch(first: float, second: float, third: float, fourth: float, x: float, y: float, triangles: bool) -> float:
+    """Height in a cell: of the bilinear patch, or of the higher one of the planes of its two triangles."""
+    across, below = first + x * (second - first), third + x * (fourth - third)
+    if triangles:
+        return max(across + y * (fourth - second), below - (1.0 - y) * (third - first))
+    return across + y * (below - across)
+
+
+@compiled
+def highest_in(
+    posts: Any, table: Any, triangles: bool, sheet: int, west: float, east: float, north: float, south: float
+) -> float:
     """Height that terrain in a box of raster coordinates does not exceed; minus infinity when there is none.
 
-    Exact in small boxes: a bilinear patch is highest at a corner. In larger ones the pyramid's blocks decide.
+    Exact in small boxes: there the part of a cell in the box decides, which is highest at a corner.
     """
-    rows, columns = terrain.elevation.shape
-    j0, j1 = max(math.floor(west), 0), min(math.floor(east), columns - 2)
+    width, rows = table[sheet, 0], table[sheet, 1]
+    j0, j1 = max(math.floor(west), 0), min(math.floor(east), width - 2)
     i0, i1 = max(math.floor(north), 0), min(math.floor(south), rows - 2)
     highest = -np.inf
-    if j1 - j0 <= 1 and i1 - i0 <= 1:
-        for i in range(i0, i1 + 1):
-            y0, y1 = max(north - i, 0.0), min(south - i, 1.0)
-            for j in range(j0, j1 + 1):
-                x0, x1 = max(west - j, 0.0), min(east - j, 1.0)
-                corners = terrain.elevation[i : i + 2, j : j + 2]
-                base = float(corners[0, 0])
-                across, down = corners[0, 1] - base, corners[1, 0] - base
-                twist = corners[1, 1] - base - across - down
-                for y in (y0, y1):
-                    for x in (x0, x1):
-                        height = base + x * across + y * down + x * y * twist
-                        if height > highest:  # false in a cell with a void
-                            highest = height
+    if j1 - j0 > 1 or i1 - i0 > 1:
+        for i in range(i0, i1 + 2):
+            at = table[sheet, 2] + i * width
+            for j in range(j0, j1 + 2):
+                top = float(posts[at + j])
+                if top > highest:  # false for a void
+                    highest = top
         return highest
-    level = 0
-    while level < LEVELS - 1 and ((j1 - j0) >> level > 1 or (i1 - i0) >> level > 1):
-        level += 1
-    for i in range(i0 >> level, (i1 >> level) + 1):
-        for j in range(j0 >> level, (j1 >> level) + 1):
-            highest = max(highest, terrain.tops[terrain.offsets[level] + i * terrain.widths[level] + j])
+    for i in range(i0, i1 + 1):
+        for j in range(j0, j1 + 1):
+            at = table[sheet, 2] + i * width + j
+            first, second = float(posts[at]), float(posts[at + 1])
+            third, fourth = float(posts[at + width]), float(posts[at + width + 1])
+            y0, y1 = max(north - i, 0.0), min(south - i, 1.0)
+            x0, x1 = max(west - j, 0.0), min(east - j, 1.0)
+            north_west = patch(first, second, third, fourth, x0, y0, triangles)
+            north_east = patch(first, second, third, fourth, x1, y0, triangles)
+            south_west = patch(first, second, third, fourth, x0, y1, triangles)
+            fourth = patch(first, second, third, fourth, x1, y1, triangles)
+            first, second, third = north_west, north_east, south_west
+            top = max(max(first, second), max(third, fourth))
+            if top > highest:  # false in a cell with a void
+                highest = top
     return highest
 
 
 @compiled
-def survey(terrain: Any, eye: Any, sector: int, rings: Any, left: Any, right: Any, envelopes: Any) -> None:
-    """Fill the envelope of one sector, ``envelopes[sector]``: the slope that terrain surely stays below, ring by ring.
-
-    ``left`` and ``right`` are work space for the paths along the sector's edges.
-    """
-    sectors, count = envelopes.shape
-    east, north = direction_of(4.0 * sector / sectors)
-    radius = follow(eye, east, north, left)
-    east, north = direction_of(4.0 * (sector + 1) / sectors)
-    follow(eye, east, north, right)
-    c0, r0 = eye.origin
-    c1, r1 = c0, r0
-    steepest = -np.inf
-    for k in range(count):
-        if rings[k] > eye.max_distance:
-            envelopes[sector, k] = steepest
-            continue
-        c2, r2, _, _ = locate(left, rings[k + 1])
-        c3, r3, _, _ = locate(right, rings[k + 1])
-        highest = highest_in(
-            terrain,
-            min(c0, c1, c2, c3) - MARGIN,
-            max(c0, c1, c2, c3) + MARGIN,
-            min(r0, r1, r2, r3) - MARGIN,
-            max(r0, r1, r2, r3) + MARGIN,
-        )
-        c0, r0, c1, r1 = c2, r2, c3, r3
-        if highest > -np.inf:
-            # Y is largest at the near end; X is taken at the end that makes Y / X largest.
-            rise = highest - eye.height - (radius + highest) * 2.0 * math.sin(0.5 * rings[k] / radius) ** 2
-            run = (radius + highest) * math.sin((rings[k] if rise > 0.0 else rings[k + 1]) / radius)
-            steepest = max(steepest, rise / run + SLACK)
-        envelopes[sector, k] = steepest
+def breadth(eye: Any, ground: Any, sheet: int) -> float:
+    """Cells of a sheet in a metre on the ground around the eye, in the direction where they are smallest."""
+    layer = 0
+    while ground.first[layer + 1] <= sheet:
+        layer += 1
+    most = 0.0
+    for axis in range(2):
+        east, north = eye.coefficients[layer, axis, 1], eye.coefficients[layer, axis, 0]
+        most = max(most, math.sqrt(east * east + north * north))
+    return 1.05 * most / (1 << (sheet - ground.first[layer]))
 
 
 @compiled
-def clear_until(envelope: Any, rings: Any, slope: float) -> float:
-    """Ground distance up to which a ray of this slope is clear of terrain; infinite when it sees the sky."""
-    low, high = 0, len(envelope)
-    while low < high:
-        middle = (low + high) // 2
-        if envelope[middle] < slope:
-            low = middle + 1
-        else:
-            high = middle
-    return rings[low] if low < len(envelope) else np.inf
+def close(
+    curvature: float, height: float, highest: float, starts: Any, slopes: Any, count: int, s: float, end: float
+) -> int:
+    """End an envelope at s: terrain beyond it is only known to be nowhere above ``highest``."""
+    while count > 0 and starts[count - 1] >= s:
+        count -= 1
+    s = s if count > 0 else 0.0
+    rise = (highest - height) / (1.0 + curvature * highest)
+    slope = np.inf
+    if rise <= 0.0:
+        sine, _ = arc(curvature, end)
+        slope = rise / sine + SLACK
+    elif s > 0.0:
+        sine, versine = arc(curvature, s)
+        slope = (rise - versine) / sine + SLACK
+    if count == 0 or slope > slopes[count - 1]:
+        starts[count], slopes[count] = s, slope
+        count += 1
+    return count
 
 
 @compiled
-def cast_level(terrain: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any) -> None:
-    """Cast a level camera: one march per image column fills its pixels from the bottom to the top.
+def survey(ground: Any, eye: Any, sector: int, sectors: int, paths: Any, part: Any, starts: Any, slopes: Any) -> int:
+    """Find the envelope of one sector: the slope that terrain surely stays below, by distance.
 
     Args:
-        terrain: ``Terrain``.
+        ground: ``Ground``.
         eye: ``Eye``.
-        yaw: Heading of the optical axis in radians.
-        right: Offsets of pixel columns from the axis at unit focal length, ``[W]``.
-        up: The same of pixel rows, upward, ``[H]``.
-        out: Length of every pixel's ray in metres, float32 ``[H, W]``; preset to the value of the sky.
+        sector: Number of the sector.
+        sectors: Their number.
+        paths: Work space, [L, 12].
+        part: Work space, [8].
+        starts: Receives ground distances, growing from 0.
+        slopes: Receives slopes, growing: no terrain of the sector before ``starts[n + 1]`` exceeds ``slopes[n]``.
+
+    Returns:
+        Number of entries. The last slope is infinite where the sector gets too wide to be surveyed.
     """
-    path = np.empty(12)
-    for v in range(len(right)):
-        azimuth = yaw + math.atan(right[v])
-        radius = follow(eye, math.sin(azimuth), math.cos(azimuth), path)
-        shrink = 1.0 / math.sqrt(1.0 + right[v] * right[v])
-        w = len(up) - 1
-        s, level = 0.0, 0
-        while w >= 0:
-            slope = up[w] * shrink
-            end = min(eye.max_distance, horizon(radius, eye.height, terrain.highest, slope))
-            s, column, row, along, down, length = seek(terrain, path, radius, eye.height, slope, s, end, level)
-            if s >= end:
+    posts, tops, table, first, unit = ground.posts, ground.tops, ground.table, ground.first, eye.unit
+    height, highest_of_all, reach = eye.height, ground.highest, reach
+    east, north = direction_of(4.0 * (sector + 0.5) / sectors)
+    left, left_ = direction_of(4.0 * sector / sectors)
+    half_width = abs(east * left_ - north * left) * 1.01
+    curvature = follow(eye, east, north, paths)
+    count, steepest, near, s, pace = 0, -np.inf, 0.5, 0.0, 1.0
+    while s < reach:
+        limit = horizon(curvature, height, highest_of_all, steepest) if count > 0 else np.inf
+        if s >= limit:
+            return count
+        sheet = stretch(table, first, unit, eye.stride, paths, s, min(limit, reach, eye.alone), part)
+        if sheet < 0 or s >= eye.alone:
+            break
+        c0, c1, c2, r0, r1, r2 = part[0], part[1], part[2], part[3], part[4], part[5]
+        end, begin = part[6], part[7]
+        right, bottom = table[sheet, 0] - 1 - BORDER, table[sheet, 1] - 1 - BORDER
+        pace = max(abs(c1), abs(r1))
+        spread = half_width * breadth(eye, ground, sheet)
+        fine = NEAR_CELLS / pace
+        level = 1
+        while s < end:
+            if s < fine:
+                d = s - begin
+                column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
+                along, down = c1 + 2.0 * d * c2, r1 + 2.0 * d * r2
+                near = max(near, s * NEAR_GROWTH)
+                length = min(near, end) - s
+                if not (BORDER <= column < right and BORDER <= row < bottom):
+                    length = -1.0
+            else:
+                s, column, row, along, down, length = seek(
+                    posts,
+                    tops,
+                    table,
+                    sheet,
+                    part,
+                    curvature,
+                    height,
+                    max(steepest, -STEEPEST),
+                    s,
+                    level,
+                    1,
+                    BORDER,
+                )
+                length = min(length, 1.0 / pace)
+            if length < 0.0:
                 break
-            x0, x1, x2, y0, y1, y2, _, _, _ = cross_cell(
-                terrain.elevation, radius, eye.height, s, column, row, along, down
+            wide = (s + length) * spread + 1e-3
+            if wide > WIDEST:
+                return close(curvature, height, highest_of_all, starts, slopes, count, s, reach)
+            highest = highest_in(
+                posts,
+                table,
+                ground.triangles,
+                sheet,
+                min(column, column + along * length) - wide,
+                max(column, column + along * length) + wide,
+                min(row, row + down * length) - wide,
+                max(row, row + down * length) + wide,
             )
-            while w >= 0:
-                slope = up[w] * shrink
-                u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
-                if not u >= 0.0:
-                    break
-                out[w, v] = (x0 + u * (x1 + u * x2)) * math.sqrt(1.0 + slope * slope)
-                w -= 1
+            if highest > -np.inf:
+                # Y is largest at the near end; X is taken at the end that makes Y / X largest.
+                sine, versine = arc(curvature, s)
+                rise = highest - height - (1.0 + curvature * highest) * versine
+                if rise <= 0.0:
+                    sine, _ = arc(curvature, s + length)
+                slope = min(rise / ((1.0 + curvature * highest) * sine) + SLACK, STEEPEST)
+                if slope > steepest:
+                    steepest = slope
+                    if count == 0 or s >= starts[count - 1] * LEAST_GROWTH:
+                        if count == len(starts) - 1:
+                            return close(curvature, height, highest_of_all, starts, slopes, count, s, reach)
+                        starts[count] = s if count > 0 else 0.0
+                        count += 1
+                    slopes[count - 1] = slope
             s += length
             level = 1
+        if s < end:  # the border of the sheet: beyond it others may lie beside the middle of the sector
+            break
+    if s >= reach:
+        return count
+    s = max(s - 2.0 * BORDER / pace, 0.0)
+    return close(curvature, height, highest_of_all, starts, slopes, count, s, reach)
 
 
 @compiled
-def cast_rays(terrain: Any, eye: Any, axes: Any, right: Any, up: Any, rings: Any, envelopes: Any, out: Any) -> None:
+def cast_rays(
+    ground: Any,
+    eye: Any,
+    axes: Any,
+    right: Any,
+    up: Any,
+    counts: Any,
+    starts: Any,
+    slopes: Any,
+    edges: Any,
+    out: Any,
+) -> None:
     """Cast one march per pixel, starting where the envelope of its sector first reaches the slope of its ray.
 
     Args:
-        terrain: ``Terrain``.
+        ground: ``Ground``.
         eye: ``Eye``.
         axes: Unit vectors to the right, up and forward of the camera, east-north-up, ``[3, 3]``.
         right: As in :func:`cast_level`.
         up: As in :func:`cast_level`.
-        rings: Ground distances that bound the rings of the envelopes ``[K + 1]``.
-        envelopes: Work space for the envelopes of the sectors ``[N, K]``.
+        counts: Entries of the envelope of each sector, ``[N]``; -1 for one not yet surveyed.
+        starts: Distances of the entries of the envelopes, ``[N, K]``.
+        slopes: Their slopes, ``[N, K]``.
+        edges: Tracks on all layers along the first edge of each sector, ``[N + 1, L, 12]``.
         out: As in :func:`cast_level`.
     """
-    surveyed = np.zeros(len(envelopes), np.bool_)
-    path = np.empty(12)
-    edge = np.empty(12)
-    for w in range(len(up)):
-        for v in range(len(right)):
-            east = axes[2, 0] + up[w] * axes[1, 0] + right[v] * axes[0, 0]
-            north = axes[2, 1] + up[w] * axes[1, 1] + right[v] * axes[0, 1]
-            upward = axes[2, 2] + up[w] * axes[1, 2] + right[v] * axes[0, 2]
-            level_length = max(math.sqrt(east * east + north * north), 1e-12)
-            slope = min(max(upward / level_length, -STEEPEST), STEEPEST)
-            sector = sector_of(east, north, len(envelopes))
-            if not surveyed[sector]:
-                survey(terrain, eye, sector, rings, path, edge, envelopes)
-                surveyed[sector] = True
-            start = clear_until(envelopes[sector], rings, slope)
-            if start > eye.max_distance:
-                continue
-            radius = follow(eye, east / level_length, north / level_length, path)
-            length, s, _, _, _ = march(terrain, path, radius, eye.height, slope, start, eye.max_distance)
-            if s < np.inf:
-                out[w, v] = length
+    posts, tops, table, first_sheet, unit = ground.posts, ground.tops, ground.table, ground.first, eye.unit
+    sectors = len(counts)
+    paths = np.empty((len(eye.unit), 12))
+    part = np.empty(8)
+    batch = np.empty((BATCH, len(up)), np.float32)
+    sky = out[0, 0]
+    meridional, transverse = eye.curvature[0], eye.curvature[1]
+    for first in range(0, len(right), BATCH):
+        columns = min(BATCH, len(right) - first)
+        batch[:] = sky
+        for v in range(columns):
+            offset = right[first + v]
+            sector, entries, n = -1, 0, 0
+            left_east = left_north = right_east = right_north = scale = 0.0
+            for w in range(len(up) - 1, -1, -1):
+                east = axes[2, 0] + up[w] * axes[1, 0] + offset * axes[0, 0]
+                north = axes[2, 1] + up[w] * axes[1, 1] + offset * axes[0, 1]
+                upward = axes[2, 2] + up[w] * axes[1, 2] + offset * axes[0, 2]
+                level_length = max(math.sqrt(east * east + north * north), 1e-12)
+                shrink = 1.0 / level_length
+                slope = min(max(upward * shrink, -STEEPEST), STEEPEST)
+                now = sector_of(east, north, sectors)
+                if now != sector:
+                    sector = now
+                    left_east, left_north = direction_of(4.0 * sector / sectors)
+                    right_east, right_north = direction_of(4.0 * (sector + 1) / sectors)
+                    scale = 1.0 / (left_east * right_north - left_north * right_east)
+                    if counts[sector] < 0:
+                        counts[sector] = survey(
+                            ground, eye, sector, sectors, paths, part, starts[sector], slopes[sector]
+                        )
+                        follow(eye, left_east, left_north, edges[sector])
+                        follow(eye, right_east, right_north, edges[sector + 1])
+                    entries = counts[sector]
+                    n = min(n, entries)
+                while n > 0 and slopes[sector, n - 1] >= slope:
+                    n -= 1
+                while n < entries and slopes[sector, n] < slope:
+                    n += 1
+                if n == entries:
+                    continue
+                east, north = east * shrink, north * shrink
+                near = (east * right_north - north * right_east) * scale
+                far = (left_east * north - left_north * east) * scale
+                for layer in range(len(paths)):
+                    for k in range(12):
+                        paths[layer, k] = near * edges[sector, layer, k] + far * edges[sector + 1, layer, k]
+                    paths[layer, 0], paths[layer, 6] = edges[sector, layer, 0], edges[sector, layer, 6]
+                curvature = meridional * north * north + transverse * east * east
+                x = march(
+                    posts,
+                    tops,
+                    table,
+                    first_sheet,
+                    ground.triangles,
+                    unit,
+                    eye.stride,
+                    paths,
+                    part,
+                    curvature,
+                    eye.height,
+                    slope,
+                    starts[sector, n],
+                    eye.max_distance,
+                )
+                if x < np.inf:
+                    if abs(slope) < STEEPEST:
+                        batch[v, len(up) - 1 - w] = x * shrink * math.sqrt(1.0 + offset * offset + up[w] * up[w])
+                    else:
+                        batch[v, len(up) - 1 - w] = x * math.sqrt(1.0 + slope * slope)
+        write(batch, first, columns, out)
 
 
 @compiled
 def cast_shade(
-    terrain: Any,
+    ground: Any,
     eye: Any,
     azimuth: float,
     slope: float,
@@ -431,22 +899,44 @@ def cast_shade(
     """Mark the points from which a ray along one azimuth and slope meets terrain.
 
     Args:
-        terrain: ``Terrain``.
-        eye: ``Eye``; its linear track and its radius serve for all points.
+        ground: ``Ground``.
+        eye: ``Eye``; its linear tracks and its radius serve for all points.
         azimuth: Direction of the light in radians.
         slope: Tangent of its elevation angle.
         lift: Metres by which points are raised, so that their own facet does not shade them by rounding.
-        columns: Raster columns of the points ``[n]``, NaN for none.
-        rows: Raster rows of the points ``[n]``.
+        columns: Raster columns of the points on each layer ``[L, n]``, NaN for none.
+        rows: Raster rows of the points on each layer ``[L, n]``.
         elevations: Elevations of the points in metres ``[n]``.
         out: Boolean ``[n]``, false on entry.
     """
-    path = np.empty(12)
-    radius = follow(eye, math.sin(azimuth), math.cos(azimuth), path)
-    for power in range(2, 6):
-        path[power] = path[6 + power] = 0.0
-    for k in range(len(columns)):
-        if columns[k] >= 0.0:
-            path[0], path[6] = columns[k], rows[k]
-            _, s, _, _, _ = march(terrain, path, radius, elevations[k] + lift, slope, 0.0, np.inf)
-            out[k] = s < np.inf
+    posts, tops, table, first_sheet, unit = ground.posts, ground.tops, ground.table, ground.first, eye.unit
+    layers = len(columns)
+    paths = np.empty((layers, 12))
+    part = np.empty(8)
+    curvature = follow(eye, math.sin(azimuth), math.cos(azimuth), paths)
+    for layer in range(layers):
+        for power in range(2, 6):
+            paths[layer, power] = paths[layer, 6 + power] = 0.0
+    for n in range(len(elevations)):
+        if columns[0, n] == columns[0, n]:
+            for layer in range(layers):
+                paths[layer, 0], paths[layer, 6] = columns[layer, n], rows[layer, n]
+            height = elevations[n] + lift
+            limit = horizon(curvature, height, ground.highest, slope)
+            x = march(
+                posts,
+                tops,
+                table,
+                first_sheet,
+                ground.triangles,
+                unit,
+                eye.stride,
+                paths,
+                part,
+                curvature,
+                height,
+                slope,
+                0.0,
+                min(limit, eye.max_distance),
+            )
+            out[n] = x < np.inf

@@ -1,8 +1,11 @@
-"""Casting cameras into terrain: exact intersections of every pixel's ray with the bilinear surface.
+"""Casting cameras into terrain: exact intersections of every pixel's ray with the surface between posts.
 
 The earth is locally the sphere that osculates the WGS84 ellipsoid along each azimuth (Euler's radius of curvature at
 the camera), enlarged to R / (1 - k) for refraction with coefficient k. Ground tracks are geodesics of the ellipsoid.
 """
+
+import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,84 +14,174 @@ from crosslocate.errors import TerrainError
 from crosslocate.geo import geodesic_distance, radii_of_curvature
 from crosslocate.terrain.casting import kernels
 from crosslocate.terrain.casting.camera import Camera
-from crosslocate.terrain.casting.envelope import ring_distances, sector_count
+from crosslocate.terrain.casting.envelope import Envelopes
 from crosslocate.terrain.casting.hits import SKY, Hits
 from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track
 from crosslocate.terrain.elevation.dem import Dem
-from crosslocate.terrain.elevation.pyramid import build_pyramid
 from crosslocate.terrain.elevation.terrain import Terrain, as_terrain
+
+SURFACES = ("bilinear", "triangles")
+
+
+class Stand(NamedTuple):
+    """A position: tracks on each layer, curvature of the earth, distance of layers finer than the one there."""
+
+    place: tuple[float, float]
+    tracks: list[GroundTrack]
+    curvature: NDArray[np.float64]
+    alone: float
 
 
 class RayCaster:
-    """Casts cameras into one elevation model.
+    """Casts cameras into a terrain.
 
-    Compiled code runs without the GIL, so one caster may be used from several threads. Picklable.
+    Where several layers of the terrain cover a place the first of them is seen. Compiled code runs without the GIL, so
+    one caster may be used from several threads. Picklable. Each thread keeps what it found out about its last position,
+    so that the views of a ring share it.
 
     Args:
         elevation: The terrain, or a single elevation model. Rays pass through cells with a void post (one that is below
-            the terrain beyond hits the border of the void) and end at the border of the model.
+            the terrain beyond hits the border of the void) and end at the border of the terrain.
         refraction: Coefficient k of terrestrial refraction: 0 for straight rays, 0.13 in a standard atmosphere.
         max_distance: Ground distance in metres beyond which nothing is seen.
+        surface: ``bilinear``, or ``triangles``: two to a cell, which is cut from its first post (north-west where rows
+            run south and columns east) to its last one (south-east).
+        detail: Posts per pixel footprint that are enough. At ground distance s a layer is seen at the coarsest level
+            whose spacing (of level 0 at the camera, the geometric mean of rows and columns, times 2**level) is at most
+            s / (focal length in pixels * detail). None: all posts everywhere.
 
     Raises:
-        TerrainError: k is not in [0, 1) or the distance is not positive.
+        TerrainError: k is not in [0, 1), the distance or the detail is not positive, or there is no such surface.
     """
 
-    def __init__(self, elevation: Dem | Terrain, refraction: float = 0.13, max_distance: float = 100_000.0) -> None:
+    def __init__(
+        self,
+        elevation: Dem | Terrain,
+        refraction: float = 0.13,
+        max_distance: float = 100_000.0,
+        surface: str = "bilinear",
+        detail: float | None = None,
+    ) -> None:
         if not 0.0 <= refraction < 1.0:
             raise TerrainError(f"refraction is {refraction}; allowed: 0 to below 1 (0.13 in a standard atmosphere)")
         if not 0.0 < max_distance < np.inf:
             raise TerrainError(f"max_distance is {max_distance} m; a positive number is needed")
+        if surface not in SURFACES:
+            raise TerrainError(f"surface is {surface!r}; allowed: {', '.join(SURFACES)}")
+        if detail is not None and not 0.0 < detail < np.inf:
+            raise TerrainError(f"detail is {detail} posts per pixel; a positive number is needed, or null for all")
         self.terrain, self.refraction, self.max_distance = as_terrain(elevation), refraction, max_distance
-        dem = self.terrain.layers[0]
-        pyramid = build_pyramid(dem.elevation)
-        self.arrays = kernels.Terrain(dem.elevation, pyramid.tops, pyramid.offsets, pyramid.widths, pyramid.highest)
-        self._rings = ring_distances(max_distance)
-        self._last_eye: tuple[tuple[float, float], GroundTrack, NDArray[np.float64]] | None = None
+        self.surface, self.detail = surface, detail
+        sheets = self.terrain.sheets
+        first = np.flatnonzero(sheets.level == 0)
+        self.ground = kernels.Ground(
+            self.terrain.posts,
+            self.terrain.tops,
+            np.column_stack([sheets.columns, sheets.rows, sheets.offset, sheets.top_offset, sheets.top_columns]),
+            np.append(first, len(sheets.level)).astype(np.int64),
+            self.terrain.highest,
+            surface == "triangles",
+        )
+        self._kept = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_kept"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._kept = threading.local()
 
     def cast(self, camera: Camera) -> Hits:
         """Cast every pixel's ray of a camera.
 
         Raises:
-            TerrainError: The camera stands outside the model, in a void, or not above the terrain.
+            TerrainError: The camera stands outside the terrain, in a void, or not above the terrain.
         """
         self._require_clear(camera)
-        eye = self.eye(camera.longitude, camera.latitude, camera.elevation)
+        eye = self.eye(camera.longitude, camera.latitude, camera.elevation, camera.focal_length)
         distance = np.full((camera.height, camera.width), SKY, np.float32)
         right, up = camera.image_plane()
         if camera.is_level:
-            kernels.cast_level(self.arrays, eye, float(camera.yaw), right, up, distance)
+            kernels.cast_level(self.ground, eye, float(camera.yaw), right, up, distance)
         else:
-            envelopes = np.empty((sector_count(camera.focal_length), len(self._rings) - 1))
-            kernels.cast_rays(self.arrays, eye, camera.axes(), right, up, self._rings, envelopes, distance)
+            envelopes = self._envelopes(camera, eye)
+            kernels.cast_rays(self.ground, eye, camera.axes(), right, up, *envelopes, distance)
         return Hits(camera, distance, self.terrain, self.refraction)
 
-    def eye(self, longitude: float, latitude: float, elevation: float) -> kernels.Eye:
-        """The start of rays at a position; the fitted ground tracks of the last position are kept."""
-        last = self._last_eye
-        if last is None or last[0] != (longitude, latitude):
-            track = fit_ground_track(self.terrain.layers[0], longitude, latitude, self._reach(longitude, latitude))
+    def eye(self, longitude: float, latitude: float, elevation: float, focal_length: float) -> kernels.Eye:
+        """The start of rays at a position; ``focal_length`` in pixels decides which levels of detail they see."""
+        stand = self._stand(longitude, latitude)
+        tracks = stand.tracks
+        spacing = np.array([track.spacing for track in tracks])
+        unit = spacing * focal_length * self.detail if self.detail is not None else np.full(len(tracks), np.inf)
+        return kernels.Eye(
+            np.stack([track.origin for track in tracks]),
+            np.stack([track.coefficients for track in tracks]),
+            stand.curvature,
+            unit,
+            float(elevation),
+            max(track.radius for track in tracks),
+            min(track.stride for track in tracks),
+            stand.alone,
+        )
+
+    def _stand(self, longitude: float, latitude: float) -> Stand:
+        last: Stand | None = getattr(self._kept, "stand", None)
+        if last is None or last.place != (longitude, latitude):
+            reach = self._reach(longitude, latitude)
+            tracks = [fit_ground_track(dem, longitude, latitude, reach) for dem in self.terrain.layers]
             curvature = (1.0 - self.refraction) / np.array([float(r) for r in radii_of_curvature(latitude)])
-            last = self._last_eye = (longitude, latitude), track, curvature
-        _, track, curvature = last
-        return kernels.Eye(track.origin, track.coefficients, curvature, float(elevation), track.radius)
+            last = self._kept.stand = Stand((longitude, latitude), tracks, curvature, self._alone(longitude, latitude))
+        return last
+
+    def _envelopes(self, camera: Camera, eye: kernels.Eye) -> Envelopes:
+        """The envelopes around the camera as far as they are surveyed, kept for the next view from there."""
+        key = camera.longitude, camera.latitude, camera.elevation, camera.focal_length
+        last: tuple[object, Envelopes] | None = getattr(self._kept, "envelopes", None)
+        if last is None or last[0] != key:
+            room = last[1] if last is not None else None
+            last = self._kept.envelopes = key, Envelopes.empty(camera.focal_length, len(eye.unit), room)
+        return last[1]
 
     def _reach(self, longitude: float, latitude: float) -> float:
-        """Distance to which tracks are followed: the farthest corner of the model, at most ``max_distance``."""
-        rows, columns = self.terrain.layers[0].shape
-        corners = self.terrain.layers[0].position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
-        return min(float(geodesic_distance(longitude, latitude, *corners).max()), self.max_distance)
+        """Distance to which tracks are followed: the farthest corner of a layer, at most ``max_distance``."""
+        farthest = 0.0
+        for dem in self.terrain.layers:
+            rows, columns = dem.shape
+            corners = dem.position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
+            farthest = max(farthest, float(geodesic_distance(longitude, latitude, *corners).max()))
+        return min(farthest, self.max_distance)
+
+    def _alone(self, longitude: float, latitude: float) -> float:
+        """Distance at which the first of the layers begins that hide the one at a position."""
+        nearest = np.inf
+        for dem in self.terrain.layers[:-1]:
+            if dem.contains(longitude, latitude):
+                break
+            lon, lat = dem.position_of(*_outline(dem))
+            away = geodesic_distance(longitude, latitude, lon, lat)
+            gaps = geodesic_distance(lon[:-1], lat[:-1], lon[1:], lat[1:])
+            nearest = min(nearest, max(float(away.min() - gaps.max()), 0.0))
+        return nearest
 
     def _require_clear(self, camera: Camera) -> None:
         place = f"camera at ({camera.longitude:.6f}, {camera.latitude:.6f}), elevation {camera.elevation:.2f} m,"
-        if not self.terrain.layers[0].contains(camera.longitude, camera.latitude):
-            west, south, east, north = self.terrain.layers[0].bounds
+        if not self.terrain.contains(camera.longitude, camera.latitude):
+            west, south, east, north = self.terrain.bounds
             raise TerrainError(
                 f"{place} is outside the elevation model: longitude {west:.4f} to {east:.4f}, "
                 f"latitude {south:.4f} to {north:.4f}"
             )
-        ground = float(self.terrain.layers[0].elevation_at(camera.longitude, camera.latitude))
+        ground = float(self.terrain.elevation_at(camera.longitude, camera.latitude))
         if np.isnan(ground):
             raise TerrainError(f"{place} stands in a void of the elevation model")
         if camera.elevation <= ground:
             raise TerrainError(f"{place} is not above the terrain there: {ground:.2f} m")
+
+
+def _outline(dem: Dem) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Raster coordinates (column, row) of points along the border of a model, 65 on each side, in order."""
+    rows, columns = dem.shape
+    along, zero, one = np.linspace(0, 1, 65), np.zeros(65), np.ones(65)
+    column = np.concatenate([along, one, along[::-1], zero]) * (columns - 1)
+    return column, np.concatenate([zero, along, one, along[::-1]]) * (rows - 1)

@@ -26,9 +26,10 @@ def shadowed(caster: RayCaster, hits: Hits, sun_azimuth: float, sun_elevation: f
         sun_elevation: Radians above the horizontal plane.
     """
     camera = hits.camera
-    eye = caster.eye(camera.longitude, camera.latitude, camera.elevation)
+    eye = caster.eye(camera.longitude, camera.latitude, camera.elevation, camera.focal_length)
     dark = np.zeros(hits.distance.shape, np.bool_)
-    column, row, elevation = (a.ravel() for a in (*hits.pixel(), hits.elevation))
-    slope = math.tan(sun_elevation)
-    kernels.cast_shade(caster.arrays, eye, float(sun_azimuth), slope, LIFT, column, row, elevation, dark.reshape(-1))
+    pixels = [hits.pixel(layer) for layer in range(len(hits.terrain.layers))]
+    columns, rows = (np.stack([pixel[axis].ravel() for pixel in pixels]) for axis in (0, 1))
+    slope, elevation = math.tan(sun_elevation), hits.elevation.ravel()
+    kernels.cast_shade(caster.ground, eye, float(sun_azimuth), slope, LIFT, columns, rows, elevation, dark.reshape(-1))
     return dark

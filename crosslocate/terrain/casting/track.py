@@ -6,6 +6,7 @@ polynomial of degree 5, fitted to exact geodesics, replaces them: along one azim
 distance s. At 36 degrees north its error is 1e-10 posts of 90 m at 30 km and 2e-7 at 100 km.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 DEGREE = 5
 TOLERANCE_POSTS = 0.02
 """Largest departure from the exact geodesics that is accepted, in posts."""
+PARABOLA_POSTS = 4e-5
+"""Largest departure of parabolas from the fitted tracks, in posts."""
 
 _POWERS = [(i, degree - i) for degree in range(1, DEGREE + 1) for i in range(degree + 1)]
 
@@ -55,6 +58,21 @@ class GroundTrack:
     def jacobian(self) -> Floats:
         """Derivatives of (column, row) by metres (east, north) at the point, 2 x 2."""
         return self.coefficients[:, 1::-1]
+
+    @property
+    def spacing(self) -> float:
+        """Metres between posts at the point: the geometric mean of those along rows and along columns."""
+        return float(abs(np.linalg.det(self.jacobian)) ** -0.5)
+
+    @property
+    def stride(self) -> float:
+        """Metres for which parabolas follow the track to `PARABOLA_POSTS`, wherever they begin."""
+        cubic = sum(
+            math.comb(degree, 3) * self.radius ** (degree - 3) * float(np.abs(self.coefficients[:, of_degree]).sum())
+            for degree in (3, 4, 5)
+            if (of_degree := [k for k, (i, j) in enumerate(_POWERS) if i + j == degree])
+        )
+        return (PARABOLA_POSTS / max(cubic, 1e-30)) ** (1 / 3)
 
     def positions(self, azimuth: ArrayLike, distance: Floats) -> tuple[Floats, Floats]:
         """Raster coordinates (column, row) at ground distances in metres along azimuths in radians; both broadcast."""
