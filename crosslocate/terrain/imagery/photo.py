@@ -10,6 +10,12 @@ from crosslocate.terrain.imagery.sensor import develop
 from crosslocate.terrain.imagery.shading import radiance
 
 
+def shaded_ground(hits: Hits, ground: Ground) -> NDArray[np.float32]:
+    """What shading needs of the ground: position, rise and elevation, 0 in the sky, float32 ``[H, W, 5]``."""
+    elevation = np.nan_to_num(hits.elevation).astype(np.float32)
+    return np.dstack([ground.place, ground.east, ground.north, elevation])
+
+
 def photo(
     hits: Hits,
     ground: Ground,
@@ -32,7 +38,7 @@ def photo(
         look,
         hits.camera.ray_directions().astype(np.float32),
         hits.distance,
-        np.concatenate([ground.place, ground.east[..., None], ground.north[..., None]], axis=-1),
+        shaded_ground(hits, ground),
         segments,
         sunlit,
         1.0 / hits.camera.focal_length,

@@ -22,7 +22,8 @@ _ICE_ALBEDO: Colour = (0.80, 0.84, 0.90)
 _WATER_ALBEDO: Colour = (0.02, 0.04, 0.05)
 _GROUND_SEED = 7  # the ground's texture belongs to the world, not to a photograph
 _HAZE_EXTINCTION: Colour = (0.85, 1.0, 1.20)  # blue light is scattered most
-_HAZE_FLOOR = 0.12  # share of the ground's light that comes through however far it is
+_SNOW_BELT = 500.0  # metres of height from no snow to all snow
+_RAGGED, _RAGGED_PIXELS = 110.0, 20.0  # how far from its border a class is seen, metres and pixels
 _HAZE_LIGHT = 0.93  # brightness of the haze relative to the sky at the horizon
 
 
@@ -68,7 +69,14 @@ def sky_radiance(look: Appearance, sun: Colour, ray: Colour, clouds: bool) -> Co
 
 @njit
 def _ground_albedo(
-    look: Appearance, kind: int, east: float, north: float, slope: float, footprint: float, fine: float
+    look: Appearance,
+    kind: int,
+    east: float,
+    north: float,
+    elevation: float,
+    slope: float,
+    footprint: float,
+    fine: float,
 ) -> tuple[Colour, float]:
     """Colour of the ground and its share of forest."""
     patch = value_noise(east / 620.0, north / 620.0, _GROUND_SEED) + 0.6 * texture(
@@ -85,6 +93,9 @@ def _ground_albedo(
         if (look.snow > 0.0 or _CLASS_SNOW[kind] > 0.0)
         else 0.0
     )
+    above = (elevation - look.snow_line) / _SNOW_BELT
+    if above > -1.0:  # the line is ragged, and the steepest walls are bare
+        snow = max(snow, _ramp(0.5 + above + 0.8 * patch + 0.5 * clump - 0.9 * max(0.0, slope - 0.8)))
     open_ground = _mix(open_ground, _ICE_ALBEDO, snow)
     forest = _mix(forest, _ICE_ALBEDO, 0.18 * snow)
     rough = 1.0 + (0.9 * woods + 0.5 * (1.0 - woods) * (1.0 - 0.7 * snow)) * (0.8 * fine + 0.5 * clump)
@@ -101,6 +112,7 @@ def ground_radiance(
     kind: int,
     east: float,
     north: float,
+    elevation: float,
     gradient_east: float,
     gradient_north: float,
     distance: float,
@@ -116,6 +128,7 @@ def ground_radiance(
         kind: Class of the ground (constants of this module).
         east: Position, for the texture.
         north: Position, for the texture.
+        elevation: Metres above sea level.
         gradient_east: Rise of the ground towards the east, metres per metre.
         gradient_north: Rise towards the north.
         distance: Ray length.
@@ -138,7 +151,7 @@ def ground_radiance(
         east, north, 1.6, footprint, _GROUND_SEED + 6
     )
     fine += 0.6 * texture(east, north, 0.35, footprint, _GROUND_SEED + 8)
-    albedo, woods = _ground_albedo(look, kind, east, north, slope, footprint, fine)
+    albedo, woods = _ground_albedo(look, kind, east, north, elevation, slope, footprint, fine)
     gx = gradient_east + look.relief * (0.35 * coarse + 0.5 * fine)
     gy = gradient_north + look.relief * (0.35 * texture(east, north, 47.0, footprint, _GROUND_SEED + 9) - 0.4 * fine)
     up = 1.0 / math.sqrt(1.0 + gx * gx + gy * gy)
@@ -159,14 +172,44 @@ def through_haze(look: Appearance, light: Colour, air: Colour, distance: float) 
     The air between is darker than the sky behind it, and never takes everything: ridges far away stay visible.
     """
     depth = distance / look.haze_length
-    red = _HAZE_FLOOR + (1.0 - _HAZE_FLOOR) * math.exp(-depth * _HAZE_EXTINCTION[0])
-    green = _HAZE_FLOOR + (1.0 - _HAZE_FLOOR) * math.exp(-depth * _HAZE_EXTINCTION[1])
-    blue = _HAZE_FLOOR + (1.0 - _HAZE_FLOOR) * math.exp(-depth * _HAZE_EXTINCTION[2])
+    red = look.haze_floor + (1.0 - look.haze_floor) * math.exp(-depth * _HAZE_EXTINCTION[0])
+    green = look.haze_floor + (1.0 - look.haze_floor) * math.exp(-depth * _HAZE_EXTINCTION[1])
+    blue = look.haze_floor + (1.0 - look.haze_floor) * math.exp(-depth * _HAZE_EXTINCTION[2])
     return (
         _HAZE_LIGHT * air[0] + (light[0] - _HAZE_LIGHT * air[0]) * red,
         _HAZE_LIGHT * air[1] + (light[1] - _HAZE_LIGHT * air[1]) * green,
         _HAZE_LIGHT * air[2] + (light[2] - _HAZE_LIGHT * air[2]) * blue,
     )
+
+
+@njit
+def _ragged(
+    kind: NDArray[np.uint8],
+    distance: NDArray[np.float32],
+    v: int,
+    u: int,
+    east: float,
+    north: float,
+    footprint: float,
+) -> int:
+    """Class of the ground a little beside a pixel, where the texture says: so borders between classes are ragged."""
+    here = kind[v, u]
+    if here == WATER:
+        return here
+    reach = min(_RAGGED / footprint, _RAGGED_PIXELS)
+    across = texture(east, north, 70.0, footprint, _GROUND_SEED + 10) + 0.6 * texture(
+        east, north, 23.0, footprint, _GROUND_SEED + 11
+    )
+    down = texture(east, north, 70.0, footprint, _GROUND_SEED + 12) + 0.6 * texture(
+        east, north, 23.0, footprint, _GROUND_SEED + 13
+    )
+    a, b = v + round(reach * down), u + round(reach * across)
+    if a < 0 or b < 0 or a >= kind.shape[0] or b >= kind.shape[1]:
+        return here
+    there, metres = kind[a, b], distance[a, b]
+    if there in (SKY, WATER) or abs(metres - distance[v, u]) > 0.1 * distance[v, u]:
+        return here
+    return there
 
 
 @njit(nogil=True, cache=True)
@@ -185,7 +228,8 @@ def radiance(
         look: The photograph's appearance.
         rays: Unit vectors east, north, up, [H, W, 3].
         distance: Ray length in metres, negative in the sky, [H, W].
-        ground: East and north position in metres and the rise of the ground to the east and north, [H, W, 4].
+        ground: East and north position in metres, the rise of the ground to the east and north, and its elevation,
+            [H, W, 5].
         kind: Class of the ground, [H, W].
         sunlit: False in a cast shadow, [H, W].
         pixel_angle: Angle that a pixel covers, radians.
@@ -201,10 +245,11 @@ def radiance(
             if metres < 0.0:
                 colour = sky_radiance(look, sun, ray, True)
             else:
-                east, north, rise_east, rise_north = ground[v, u]
+                east, north, rise_east, rise_north, elevation = ground[v, u]
                 lit = 1.0 if sunlit[v, u] else 0.0
+                near = _ragged(kind, distance, v, u, east, north, metres * pixel_angle)
                 light = ground_radiance(
-                    look, sun, ray, kind[v, u], east, north, rise_east, rise_north, metres, pixel_angle, lit
+                    look, sun, ray, near, east, north, elevation, rise_east, rise_north, metres, pixel_angle, lit
                 )
                 air = sky_radiance(look, sun, (ray[0], ray[1], 0.0), False)
                 colour = through_haze(look, light, air, metres)

@@ -145,8 +145,10 @@ class Scene:
 
     @cached_property
     def look(self) -> Appearance:
-        """Weather, light, season and camera of the photograph; they depend on the seed and the name."""
-        return draw_appearance(default_rng([self.world.seed, zlib.crc32(self.name.encode())]))
+        """Weather, light, season and camera of the photograph; drawn from the seed and the name."""
+        stream = [self.world.seed, zlib.crc32(self.name.encode())]
+        place = self.camera.longitude, self.camera.latitude
+        return draw_appearance(default_rng(stream), self.world.photo, *place, default_rng([*stream, 1]))
 
     def photo(self) -> NDArray[np.uint8]:
         """The simulated photograph before JPEG takes its share, RGB [H, W, 3]."""

@@ -9,7 +9,7 @@ from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.imagery.appearance import Appearance, draw_appearance
 from crosslocate.terrain.imagery.noise import fractal_noise, hash_gaussian, hash_unit, value_noise
-from crosslocate.terrain.imagery.photo import photo
+from crosslocate.terrain.imagery.photo import photo, shaded_ground
 from crosslocate.terrain.imagery.relief import Relief, metres_per_post
 from crosslocate.terrain.imagery.sensor import develop, encode_jpeg
 from crosslocate.terrain.imagery.shading import MEADOW, radiance, texture
@@ -21,8 +21,7 @@ CLEAR = draw_appearance(np.random.default_rng(1))._replace(
 
 def light_of(caster, camera, look, sunlit=True):
     hits = caster.cast(camera)
-    at = Relief(caster.terrain).at(hits)
-    ground = np.concatenate([at.place, at.east[..., None], at.north[..., None]], axis=-1)
+    ground = shaded_ground(hits, Relief(caster.terrain).at(hits))
     kind = np.where(hits.sky, 0, MEADOW).astype(np.uint8)
     rays = camera.ray_directions().astype(np.float32)
     lit = np.full(hits.distance.shape, sunlit)
