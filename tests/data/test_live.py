@@ -195,6 +195,11 @@ def test_a_view_that_no_catalog_has_is_named(live):
         ({"seed": True}, "damaged.*seed is True"),
         ({"depth_type": "double"}, "damaged.*depth_type='double'"),
         ({"caster": {"refraction": 0.1}}, "damaged.*caster has refraction"),
+        ({"caster": {"refraction": "0.1", "max_distance": 1e4, "surface": "bilinear", "detail": None}}, "damaged"),
+        (
+            {"caster": {"refraction": 0.1, "max_distance": 1e4, "surface": "cubic", "detail": None}},
+            "surface is 'cubic'",
+        ),
         ({"photo": {"aura": 1}}, "damaged.*aura"),
         ({"land_cover": {"_target_": "os.system", "command": "touch /tmp/x"}}, "damaged"),
         ({"surprise": 1}, "damaged.*surprise is not known"),
