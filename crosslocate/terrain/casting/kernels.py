@@ -699,7 +699,7 @@ def survey(ground: Any, eye: Any, sector: int, sectors: int, paths: Any, part: A
         Number of entries. The last slope is infinite where the sector gets too wide to be surveyed.
     """
     posts, tops, table, first, unit = ground.posts, ground.tops, ground.table, ground.first, eye.unit
-    height, highest_of_all, reach = eye.height, ground.highest, reach
+    height, highest_of_all, reach = eye.height, ground.highest, eye.max_distance
     east, north = direction_of(4.0 * (sector + 0.5) / sectors)
     left, left_ = direction_of(4.0 * sector / sectors)
     half_width = abs(east * left_ - north * left) * 1.01
