@@ -86,56 +86,19 @@ def plan_sheets(shapes: Sequence[tuple[int, int]]) -> Sheets:
 
 
 def fill_levels(posts: Posts, sheets: Sheets) -> None:
-    """Compute the coarser levels of all layers in place from their level 0.
+    """Compute the coarser levels of all layers in place from their level 0; see `reduction.halve`."""
+    from crosslocate.terrain.elevation.reduction import halve
 
-    A coarser post is the mean of the finer posts around it with weights 1 2 1 along rows and columns; voids (NaN) do
-    not count, and it is void only where all of them are.
-    """
     for sheet in np.flatnonzero(sheets.level > 0):
-        fine, coarse = sheets.view(int(sheet) - 1, posts), sheets.view(int(sheet), posts)
-        coarse[:] = _halved(fine)
+        halve(sheets.view(int(sheet) - 1, posts), sheets.view(int(sheet), posts))
 
 
 def fill_tops(posts: Posts, tops: Posts, sheets: Sheets) -> None:
-    """Compute the tops of all sheets. Cells with a void post count as lower than everything."""
+    """Compute the tops of all sheets in place; see `reduction.block_tops`."""
+    from crosslocate.terrain.elevation.reduction import block_tops
+
     for sheet in range(len(sheets.layer)):
-        cells = _cell_tops(sheets.view(sheet, posts))
         for k in range(BLOCK_LEVELS):
-            strips = _reduce_with_ring(cells, 2 << k)
-            level = _reduce_with_ring(strips.T, 2 << k).T
+            shape = blocks(int(sheets.rows[sheet]), k + 1), int(sheets.top_columns[sheet, k])
             first = int(sheets.top_offset[sheet, k])
-            tops[first : first + level.size] = level.ravel()
-
-
-def _halved(fine: Posts) -> Posts:
-    known = np.isfinite(fine)
-    total, weight = _smoothed(np.where(known, fine, np.float32(0))), _smoothed(known.astype(np.float32))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight > 0, total / weight, np.nan).astype(np.float32)
-
-
-def _smoothed(values: Posts) -> Posts:
-    for axis in (0, 1):
-        padded = np.pad(values, [(1, 1) if a == axis else (0, 0) for a in (0, 1)])
-        n = values.shape[axis]
-        parts = [np.take(padded, np.arange(k, n + k, 2), axis=axis) for k in range(3)]
-        values = parts[0] + 2 * parts[1] + parts[2]
-    return values
-
-
-def _cell_tops(posts: Posts) -> Posts:
-    """Highest of the four posts of each cell; a void post (NaN, which np.maximum passes on) sinks the cell."""
-    pairs = np.maximum(posts[:, :-1], posts[:, 1:])
-    tops: Posts = np.maximum(pairs[:-1], pairs[1:])
-    tops[np.isnan(tops)] = -np.inf
-    return tops
-
-
-def _reduce_with_ring(cells: Posts, size: int) -> Posts:
-    """Highest of each ``size`` consecutive rows and of the one row before and after them."""
-    starts = np.arange(0, len(cells), size)
-    highest: Posts = np.maximum.reduceat(cells, starts, axis=0)
-    last_before, first_after = cells[starts[1:] - 1], cells[starts[1:]]
-    np.maximum(highest[1:], last_before, out=highest[1:])
-    np.maximum(highest[:-1], first_after, out=highest[:-1])
-    return highest
+            block_tops(sheets.view(sheet, posts), 2 << k, tops[first : first + shape[0] * shape[1]].reshape(shape))

@@ -41,8 +41,8 @@ def test_three_by_three_degrees_take_less_than_one_and_a_half_gigabytes(tmp_path
                 tiled=True, blockxsize=1024, blockysize=1024, compress="deflate",
             )  # fmt: skip
     prepared, found = (opened(tmp_path / "tiles", tmp_path / "cache") for _ in range(2))
-    print(f"prepared in {prepared['seconds']:.1f} s, {prepared['peak'] / 2**20:.0f} MiB; "
-          f"found in {found['seconds']:.3f} s, {found['peak'] / 2**20:.0f} MiB; {prepared['size'] / 2**20:.0f} MiB on disk")  # fmt: skip
+    for name, run in (("prepared", prepared), ("found", found)):
+        print(f"{name} in {run['seconds']:.3f} s, {run['peak'] / 2**20:.0f} MiB, {run['size'] / 2**20:.0f} MiB on disk")
     assert prepared["shapes"] == found["shapes"] == [[10_800, 10_800]]
     assert prepared["fingerprint"] == found["fingerprint"]
     assert prepared["at"] == found["at"] == pytest.approx(1500 + 700 * np.sin(300) + 600 * np.cos(55 * 46.5), abs=1e-2)
