@@ -22,6 +22,7 @@ def check(cfg: Any) -> "list[Problem]":
     """The whole job of a validated configuration; returns the problems and notes."""
     from crosslocate.console import say
     from crosslocate.formats.inspection import inspect
+    from crosslocate.formats.leaks import leaks
     from crosslocate.formats.problems import problems, write_report
 
     found: list[Problem] = []
@@ -32,6 +33,8 @@ def check(cfg: Any) -> "list[Problem]":
         notes = sum(problem.note for problem in new)
         noted = f", {notes:,} notes" if notes else ""
         say(f"{records.file}{counted}, {len(new) - notes:,} problems{noted}")
+    if cfg.gap is not None:
+        found.extend(leaks(cfg))
     if cfg.report is not None:
         write_report(Path(cfg.report), found)
     _show(found, cfg.shown)

@@ -51,6 +51,7 @@ class CheckConfig(SourceConfig):
 
     report: str | None = MISSING
     modalities: list[str] | None = MISSING
+    gap: float | None = MISSING
     decode: bool = MISSING
     workers: int | None = MISSING
     shown: int = MISSING
@@ -87,6 +88,8 @@ def validate_check(cfg: Any) -> None:
     for modality in cfg.modalities or ():
         if modality not in FOLDERS:
             raise ConfigError("modalities", modality, FOLDERS)
+    if cfg.gap is not None and not (math.isfinite(cfg.gap) and cfg.gap >= 0):
+        raise ConfigError("gap", cfg.gap, "metres, at least 0, or null")
     if cfg.shown < 0:
         raise ConfigError("shown", cfg.shown, "an integer of at least 0")
 

@@ -73,6 +73,8 @@ def leak_report(*catalogs: "Catalog", gap: float) -> Mapping[str, Any]:
     Raises:
         DataError: Two positions of different splits are closer than the gap; names both rows and files.
     """
+    if not any(len(catalog) for catalog in catalogs):
+        return {"gap_m": gap, "closest_m": {}}
     longitude, latitude = (np.concatenate([getattr(c, name) for c in catalogs]) for name in ("longitude", "latitude"))
     split = np.concatenate([np.asarray(c.table["split"].to_numpy(zero_copy_only=False), np.str_) for c in catalogs])
     pairs = closest_pairs(longitude, latitude, split)

@@ -210,3 +210,17 @@ def test_images_in_shards_are_looked_for_and_templates_without_their_column_told
     pq.write_table(pq.read_table(path).drop_columns(["shard"]), path)
     told = {("database.parquet", "database", None, "path template")}
     assert brief(run(f"catalog={tmp_path}")) == told | other
+
+
+def test_splits_that_are_closer_than_a_gap_are_a_problem(run, tiny_dataset):
+    assert run(f"catalog={tiny_dataset}", "gap=0") == []
+    (leak,) = run(f"catalog={tiny_dataset}", "gap=1e6")
+    assert leak.kind == "leak"
+    assert "a gap of 1000000.0 m is asked for" in leak.message
+    assert "row" in leak.message
+    for overrides, says in (
+        (["gap=-1", f"catalog={tiny_dataset}"], r"gap=-1\.0"),
+        (["gap=5", "dataset=sparse_depth"], "gap=5"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            run(*overrides)
