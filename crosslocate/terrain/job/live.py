@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 TERRAIN = "terrain"
 """Folder of the prepared terrain."""
-CASTER = ("refraction", "max_distance")
+CASTER = ("refraction", "max_distance", "surface", "detail")
 """What a ray caster is made with besides the terrain."""
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
