@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslocate.geo import radii_of_curvature
+from crosslocate.errors import TerrainError
+from crosslocate.geo import destination, radii_of_curvature
 from crosslocate.terrain.casting.camera import Camera
-from crosslocate.terrain.casting.track import fit_ground_track
+from crosslocate.terrain.casting.track import fit_ground_track, fit_track
 from crosslocate.terrain.elevation.terrain import Terrain
 
 Image = NDArray[np.float32]
@@ -16,6 +17,9 @@ Floats = NDArray[np.float64]
 
 SKY = -1.0
 """Distance in pixels whose ray meets no terrain."""
+
+CENTIMETRE = 9e-8
+"""Degrees of latitude."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,22 +70,86 @@ class Hits:
         return self._pixels[layer]
 
     @cached_property
+    def east(self) -> Floats:
+        """Azimuthal equidistant coordinate of the hits, metres east of the camera, NaN in the sky, ``[H, W]``."""
+        return self._offsets[0]
+
+    @cached_property
+    def north(self) -> Floats:
+        """Azimuthal equidistant coordinate of the hits, metres north of the camera, NaN in the sky, ``[H, W]``."""
+        return self._offsets[1]
+
+    @cached_property
+    def longitude(self) -> Floats:
+        """Degrees, in [-180, 180), NaN in the sky, to a centimetre, ``[H, W]``."""
+        return self._positions[0]
+
+    @cached_property
+    def latitude(self) -> Floats:
+        """Degrees, NaN in the sky, to a centimetre, ``[H, W]``."""
+        return self._positions[1]
+
+    @cached_property
+    def layer(self) -> NDArray[np.int8]:
+        """Number of the layer of the terrain that is seen: the first that covers the place; -1 in the sky, [H, W]."""
+        found = np.full(self.sky.shape, -1, np.int8)
+        for number in reversed(range(len(self.terrain.layers))):
+            rows, columns = self.terrain.layers[number].shape
+            column, row = self.pixel(number)
+            inside = (column >= 0) & (column < columns - 1) & (row >= 0) & (row < rows - 1)
+            found[inside] = number
+        if len(self.terrain.layers) == 1:
+            found[~self.sky] = 0  # on the very border too
+        return found
+
+    @cached_property
+    def _directions(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Of every ray: east and north of its azimuth's unit vector, cosine and sine of its elevation angle."""
+        east, north, up = np.moveaxis(self.camera.ray_directions(), -1, 0)
+        level = np.hypot(east, north)
+        away = level > 0
+        safe = np.where(away, level, 1.0)
+        return np.where(away, east / safe, 0.0), np.where(away, north / safe, 1.0), level, up
+
+    @cached_property
     def _in_plane(self) -> tuple[Floats, Floats, Floats]:
         """In the vertical plane of each ray: radius of the earth, hit outward and above sea level at the camera."""
-        azimuth, angle = self.camera.ray_angles()
+        east, north, cosine, sine = self._directions
         meridional, transverse = radii_of_curvature(self.camera.latitude)
-        curvature = np.cos(azimuth) ** 2 / meridional + np.sin(azimuth) ** 2 / transverse
-        radius = 1.0 / curvature / (1.0 - self.refraction)
+        radius = 1.0 / ((north**2 / meridional + east**2 / transverse) * (1.0 - self.refraction))
         length = np.where(self.sky, 0.0, self.distance)
-        return radius, length * np.cos(angle), self.camera.elevation + length * np.sin(angle)
+        return radius, length * cosine, self.camera.elevation + length * sine
+
+    @cached_property
+    def _offsets(self) -> tuple[Floats, Floats]:
+        east, north, _, _ = self._directions
+        ground = np.where(self.sky, np.nan, self.ground_distance)
+        return ground * east, ground * north
+
+    @cached_property
+    def _reach(self) -> float:
+        return max(float(self.ground_distance.max()), 1.0)
 
     @cached_property
     def _pixels(self) -> list[tuple[Floats, Floats]]:
-        return [self._on(layer) for layer in range(len(self.terrain.layers))]
+        camera, layers = self.camera, self.terrain.layers
+        tracks = [fit_ground_track(dem, camera.longitude, camera.latitude, self._reach) for dem in layers]
+        return [track.at(self.east, self.north) for track in tracks]
 
-    def _on(self, layer: int) -> tuple[Floats, Floats]:
-        dem, camera = self.terrain.layers[layer], self.camera
-        reach = max(float(self.ground_distance.max()), 1.0)
-        track = fit_ground_track(dem, camera.longitude, camera.latitude, reach)
-        ground = np.where(self.sky, np.nan, self.ground_distance)
-        return track.positions(self.azimuth, ground)
+    @cached_property
+    def _positions(self) -> tuple[Floats, Floats]:
+        camera = self.camera
+
+        def local(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
+            turned = np.mod(longitude - camera.longitude + 180.0, 360.0) - 180.0
+            return turned / CENTIMETRE, (latitude - camera.latitude) / CENTIMETRE
+
+        try:
+            track = fit_track(local, camera.longitude, camera.latitude, self._reach, 0.5, "cm")
+        except TerrainError:  # near a pole
+            azimuth = np.arctan2(self.east, self.north)
+            lon, lat = destination(camera.longitude, camera.latitude, azimuth, np.hypot(self.east, self.north))
+        else:
+            turned, climbed = track.at(self.east, self.north)
+            lon, lat = camera.longitude + CENTIMETRE * turned, camera.latitude + CENTIMETRE * climbed
+        return np.mod(lon + 180.0, 360.0) - 180.0, lat

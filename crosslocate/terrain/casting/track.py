@@ -7,6 +7,7 @@ distance s. At 36 degrees north its error is 1e-10 posts of 90 m at 30 km and 2e
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.geo import destination
+from crosslocate.terrain.casting.polynomials import evaluate
 from crosslocate.terrain.elevation.dem import Dem
 
 Floats = NDArray[np.float64]
@@ -76,9 +78,14 @@ class GroundTrack:
 
     def positions(self, azimuth: ArrayLike, distance: Floats) -> tuple[Floats, Floats]:
         """Raster coordinates (column, row) at ground distances in metres along azimuths in radians; both broadcast."""
-        x, y = distance * np.sin(azimuth), distance * np.cos(azimuth)
-        monomials = np.stack([x**i * y**j for i, j in _POWERS])
-        column, row = np.tensordot(self.coefficients, monomials, 1) + self.origin.reshape(2, *([1] * x.ndim))
+        return self.at(distance * np.sin(azimuth), distance * np.cos(azimuth))
+
+    def at(self, east: Floats, north: Floats) -> tuple[Floats, Floats]:
+        """Raster coordinates (column, row) at azimuthal equidistant coordinates around the point, in metres."""
+        x, y = np.broadcast_arrays(np.asarray(east, np.float64), np.asarray(north, np.float64))
+        column, row = (np.full(x.shape, origin) for origin in self.origin)
+        for out, coefficients in zip((column, row), self.coefficients, strict=True):
+            evaluate(coefficients, x.ravel(), y.ravel(), out.reshape(-1))
         return column, row
 
 
@@ -90,17 +97,38 @@ def fit_ground_track(dem: Dem, longitude: float, latitude: float, radius: float)
     Raises:
         TerrainError: The fit is off by more than ``TOLERANCE_POSTS`` posts (a pole, or too large a radius).
     """
+    try:
+        return fit_track(dem.pixel_of, longitude, latitude, radius, TOLERANCE_POSTS, "posts")
+    except TerrainError as error:
+        raise TerrainError(
+            f"geodesics around ({longitude:.6f}, {latitude:.6f}) cannot be followed to {radius / 1000:.0f} km in "
+            f"{dem.crs}: {error}; use a smaller max_distance"
+        ) from error
+
+
+def fit_track(
+    coordinates: Callable[[Floats, Floats], tuple[Floats, Floats]],
+    longitude: float,
+    latitude: float,
+    radius: float,
+    tolerance: float,
+    unit_name: str,
+) -> GroundTrack:
+    """Fit any smooth coordinates of WGS84 positions (longitudes and latitudes in degrees) around one of them.
+
+    Tolerance in units of the coordinates, whose name is for the error.
+
+    Raises:
+        TerrainError: The fit is off by more than the tolerance.
+    """
     x, y, solve = _nodes()
     lon, lat = destination(longitude, latitude, np.arctan2(x, y), radius * np.hypot(x, y))
-    origin = np.array([float(a) for a in dem.pixel_of(longitude, latitude)])
-    values = np.stack(dem.pixel_of(lon, lat), axis=1) - origin
+    origin = np.array([float(a) for a in coordinates(np.float64(longitude), np.float64(latitude))])
+    values = np.stack(coordinates(lon, lat), axis=1) - origin
     unit = solve @ values
     design = np.stack([x**i * y**j for i, j in _POWERS], axis=1)
     error = float(np.abs(design @ unit - values).max())
-    if not error <= TOLERANCE_POSTS:
-        raise TerrainError(
-            f"geodesics around ({longitude:.6f}, {latitude:.6f}) cannot be followed to {radius / 1000:.0f} km in "
-            f"{dem.crs}: {error:.3g} posts off, {TOLERANCE_POSTS} allowed; use a smaller max_distance"
-        )
+    if not error <= tolerance:
+        raise TerrainError(f"{error:.3g} {unit_name} off, {tolerance} allowed")
     scale = np.array([radius ** -(i + j) for i, j in _POWERS])
     return GroundTrack(origin, np.ascontiguousarray((unit * scale[:, None]).T), radius, error)
