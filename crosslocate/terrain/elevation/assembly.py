@@ -21,6 +21,19 @@ SEA_LEVEL = 0.0
 """Metres."""
 
 
+class VoidLayersError(TerrainError):
+    """Layers that have no elevation at all.
+
+    Args:
+        numbers: Their numbers.
+        message: What was found.
+    """
+
+    def __init__(self, numbers: Sequence[int], message: str) -> None:
+        self.numbers = frozenset(numbers)
+        super().__init__(message)
+
+
 @dataclass
 class Counts:
     """What was met while the posts of a layer were made; see `LayerSummary`."""
@@ -60,7 +73,8 @@ def assemble(
         release: Called now and then: mapped posts need not stay in memory.
 
     Raises:
-        TerrainError: Tiles cannot be read (all are named), or a layer has no elevation at all.
+        TerrainError: Tiles cannot be read; all are named.
+        VoidLayersError: Layers have no elevation at all.
     """
     counts = [Counts() for _ in layers]
     _copy_all(layers, views, counts, plausible, release)
@@ -75,7 +89,19 @@ def assemble(
         if open_posts and sea:
             count.sea = _fill_sea(layer, posts)
             release()
-    return [_summary(*parts, release) for parts in zip(layers, views, counts, strict=True)]
+    summaries = [_summary(*parts, release) for parts in zip(layers, views, counts, strict=True)]
+    _require_elevations(layers, summaries)
+    return summaries
+
+
+def _require_elevations(layers: Sequence[Layer], summaries: Sequence[LayerSummary]) -> None:
+    void = [k for k, summary in enumerate(summaries) if summary.left == summary.rows * summary.columns]
+    if void:
+        names = ", ".join(piece.tile.path.name for k in void for piece in layers[k].pieces)
+        strange = sum(summaries[k].implausible for k in void)
+        reason = f"; {strange} were beyond terrain.elevation.plausible" if strange else ""
+        posts = sum(summaries[k].left for k in void)
+        raise VoidLayersError(void, f"none of the {posts} posts of {names} has an elevation{reason}")
 
 
 def _copy_all(
@@ -202,7 +228,7 @@ def _numbered(posts: Posts) -> Iterator[tuple[int, Posts]]:
 
 
 def _summary(layer: Layer, posts: Posts, counts: Counts, release: Callable[[], None]) -> LayerSummary:
-    """What a layer has become. Raises TerrainError where that is nothing."""
+    """What a layer has become."""
     lowest, highest, left = np.inf, -np.inf, 0
 
     def blocks() -> Iterator[Posts]:
@@ -216,12 +242,6 @@ def _summary(layer: Layer, posts: Posts, counts: Counts, release: Callable[[], N
             release()
 
     fingerprint = print_of(blocks(), layer.grid.shape, layer.grid.transform, layer.grid.crs)
-    if not np.isfinite(highest):
-        names = ", ".join(piece.tile.path.name for piece in layer.pieces)
-        raise TerrainError(
-            f"none of the {posts.size} posts of {names} has an elevation"
-            + (f"; {counts.implausible} were beyond terrain.elevation.plausible" if counts.implausible else "")
-        )
     along, down = layer.grid.spacing
     return LayerSummary(
         crs=layer.grid.crs,

@@ -82,6 +82,7 @@ class TerrainSummary:
         region_missing: Share of the region without an elevation.
         halo_missing: Share of the halo without an elevation on each side, west to north.
         memory: Bytes of all arrays. A mapped terrain needs that much of the disk; of memory only what is looked at.
+        void_tiles: Names of files that were left out because nothing of them has an elevation.
         folder: Where the prepared terrain is; None for one in memory.
     """
 
@@ -91,6 +92,7 @@ class TerrainSummary:
     region_missing: float
     halo_missing: Mapping[str, float]
     memory: int
+    void_tiles: tuple[str, ...] = ()
     folder: str | None = None
 
     @property
@@ -130,7 +132,7 @@ class TerrainSummary:
 
     def warnings(self) -> list[str]:
         """What a person should know before rendering: voids, what is missing, tiles that disagree."""
-        told = []
+        told = [f"{name} has no elevation where it would be needed, and was left out" for name in self.void_tiles]
         if self.region_missing > 0:
             told.append(f"{_percent(self.region_missing)} of the region has no elevation")
         if gaps := {side: share for side, share in self.halo_missing.items() if share > 0}:

@@ -27,6 +27,9 @@ BLOCK = 1 << 22
 GDAL_CACHE = 64 << 20
 """Bytes of decoded blocks that GDAL keeps: by default it takes a twentieth of the machine."""
 
+DEGREE = 0.017453292519943295
+"""Radians."""
+
 READERS = 8
 """Threads that open tiles."""
 
@@ -165,7 +168,8 @@ def _horizontal(wkt: str) -> tuple[str, str | None]:
         crs, vertical = crs.sub_crs_list[0], crs.sub_crs_list[1]
         unit = unit_of_length(vertical.axis_info[0].unit_conversion_factor)
     crs = crs.to_2d()
-    if not (crs.is_projected or (crs.is_geographic and crs.axis_info[0].unit_name == "degree")):
+    degrees = crs.is_geographic and abs(crs.axis_info[0].unit_conversion_factor - DEGREE) < 1e-9
+    if not (crs.is_projected or degrees):
         raise TerrainError(f"its coordinate reference system is {crs.name!r}; allowed: projected ones, and degrees")
     authority = crs.to_authority(min_confidence=100)
     return ":".join(authority) if authority else crs.to_wkt(), unit

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crosslocate.console import say
 from crosslocate.data.locking import locked
 from crosslocate.errors import ConfigError, TerrainError
-from crosslocate.terrain.elevation.assembly import assemble
+from crosslocate.terrain.elevation.assembly import VoidLayersError, assemble
 from crosslocate.terrain.elevation.describe import missing_in
 from crosslocate.terrain.elevation.grid import Bounds
 from crosslocate.terrain.elevation.plan import Layer, plan_layers, widened, within
@@ -149,18 +149,32 @@ def _prepare(files: Sequence[Path], wanted: Wanted, folder: Path | None) -> Terr
     if wanted.area is not None:
         tiles = within(tiles, wanted.area)
     layers = plan_layers(tiles, wanted.area, whole_area=wanted.missing == "sea")
+    try:
+        return _made(layers, (), wanted, folder)
+    except VoidLayersError as error:  # tiles of the open sea, or a corner of one that reaches into the halo
+        left = [layer for k, layer in enumerate(layers) if k not in error.numbers]
+        if not left:
+            raise
+        say(f"{error}; the terrain is made without them")
+        void = sorted({piece.tile.path.name for k in error.numbers for piece in layers[k].pieces})
+        return _made(left, tuple(void), wanted, folder)
+
+
+def _made(layers: Sequence[Layer], void: tuple[str, ...], wanted: Wanted, folder: Path | None) -> Terrain:
+    """The terrain of layers; ``void`` are the files of those that were left out."""
     places = [(layer.grid.transform, layer.grid.crs) for layer in layers]
     sheets = plan_sheets([layer.grid.shape for layer in layers])
     if folder is None:
         posts, tops = np.empty(sheets.posts, np.float32), np.empty(sheets.tops, np.float32)
-        summary = _fill(layers, sheets, posts, tops, wanted, lambda: None)
+        summary = replace(_fill(layers, sheets, posts, tops, wanted, lambda: None), void_tiles=void)
         return Terrain.mapped(places, posts, tops, sheets, summary)
-    say(f"preparing the terrain of {len(tiles)} elevation tiles: {size_text(4 * (sheets.posts + sheets.tops))}")
+    count = len({piece.tile.path for layer in layers for piece in layer.pieces})
+    say(f"preparing the terrain of {count} elevation tiles: {size_text(4 * (sheets.posts + sheets.tops))}")
     if folder.exists():
         shutil.rmtree(folder)
     with drafted(folder) as draft:
         with new_arrays(draft, sheets) as (posts, tops, release):
-            summary = _fill(layers, sheets, posts, tops, wanted, release)
+            summary = replace(_fill(layers, sheets, posts, tops, wanted, release), void_tiles=void)
         write_header(draft, places, sheets, summary)
     return load_terrain(folder)
 

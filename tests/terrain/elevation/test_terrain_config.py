@@ -24,6 +24,7 @@ def test_an_option_gives_a_terrain_and_a_caster(option, tmp_path):
     caster = build(cfg.terrain.caster)(build(cfg.terrain.elevation))
     assert isinstance(caster, RayCaster)
     assert caster.max_distance == {"sample": 60_000, "tiles": 100_000}[option]
+    assert (caster.surface, caster.detail) == ("bilinear", {"sample": None, "tiles": 1.0}[option])
     shape = {"sample": (344, 403), "tiles": (40, 50)}[option]
     assert as_terrain(caster.terrain).layers[0].shape == shape
     assert (tmp_path / "cache/terrain").is_dir() == (option == "tiles")

@@ -1,6 +1,9 @@
+import zipfile
+
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from elevation_files import hills, write_hgt, write_tiff
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from pyproj import CRS
 from crosslocate.errors import TerrainError
 from crosslocate.terrain.elevation import tile
 from crosslocate.terrain.elevation.rectangle import Rectangle
+from crosslocate.terrain.elevation.sources import stamps
 from crosslocate.terrain.elevation.tile import describe_tile, describe_tiles
 from crosslocate.terrain.elevation.units import TAGS, UNITS, unit_of_tag
 
@@ -146,3 +150,39 @@ def test_all_tiles_that_cannot_be_used_are_named_at_once(tmp_path):
     for reason in reasons:
         assert reason in message, reason
     assert "good.tif" not in message
+
+
+VRT = """<VRTDataset rasterXSize="50" rasterYSize="40"><SRS>EPSG:4326</SRS>
+<GeoTransform>6.9995, 0.001, 0, 46.0005, 0, -0.001</GeoTransform>
+<VRTRasterBand dataType="Float32" band="1"><SimpleSource><SourceFilename relativeToVRT="1">parts/a.tif</SourceFilename>
+<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"""
+
+
+def test_a_virtual_raster_is_read_and_changes_with_its_sources(tmp_path):
+    posts = hills((40, 50))
+    source = write_tiff(tmp_path / "parts/a.tif", posts, (7, 46), 0.001)
+    (tmp_path / "all.vrt").write_text(VRT)
+    np.testing.assert_array_equal(posts_of(tmp_path / "all.vrt"), posts)
+    before = stamps([tmp_path / "all.vrt"])
+    assert {stamp[0] for stamp in before} == {str(tmp_path / "all.vrt"), str(source)}
+    write_tiff(source, posts[:, ::-1], (7, 46), 0.001, compress="deflate")
+    assert stamps([tmp_path / "all.vrt"]) != before
+
+
+def test_dted_and_ascii_grids_are_read(tmp_path):
+    posts = np.rint(hills((121, 121))).astype(np.int16)
+    posts[5, 7] = -32767  # the void of DTED
+    source = write_tiff(tmp_path / "a.tif", posts, (7, 47), 1 / 120, nodata=-32767)
+    rasterio.shutil.copy(source, tmp_path / "n46.dt0", driver="DTED")
+    rasterio.shutil.copy(source, tmp_path / "a.asc", driver="AAIGrid")
+    expected = np.where(posts == -32767, np.nan, posts).astype(np.float32)
+    for name in ("n46.dt0", "a.asc"):
+        np.testing.assert_array_equal(posts_of(tmp_path / name), expected)
+        assert describe_tile(tmp_path / name).grid.bounds == pytest.approx((7, 46, 8, 47), abs=1e-9)
+
+
+def test_a_zipped_srtm_tile_is_read(tmp_path):
+    posts = np.arange(1201 * 1201).reshape(1201, 1201) % 3000
+    with zipfile.ZipFile(tmp_path / "N46E007.hgt.zip", "w") as archive:
+        archive.writestr("N46E007.hgt", posts.astype(">i2").tobytes())
+    np.testing.assert_array_equal(posts_of(tmp_path / "N46E007.hgt.zip"), posts)

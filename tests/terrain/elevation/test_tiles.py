@@ -272,6 +272,17 @@ def test_layers_of_one_lattice_meet(tmp_path, monkeypatch):
     )
 
 
+def test_tiles_without_any_elevation_are_left_out_and_told(tmp_path):
+    here = copernicus(tmp_path, 46, 7, slanted)
+    write_tiff(tmp_path / "ocean.tif", np.full((30, 30), -9999, np.int16), (-20, 10), 0.01, nodata=-9999)
+    terrain = open_terrain(tmp_path, cache=tmp_path / "cache")
+    assert terrain.fingerprint() == open_terrain(here).fingerprint()
+    assert terrain.summary.void_tiles == ("ocean.tif",)
+    assert terrain.summary.warnings() == ["ocean.tif has no elevation where it would be needed, and was left out"]
+    with pytest.raises(TerrainError, match=r"none of the 900 posts of ocean\.tif has an elevation"):
+        open_terrain(tmp_path / "ocean.tif")
+
+
 def test_tiles_of_high_latitudes(tmp_path):
     def surface(lon, lat):
         return 4000 + 100 * lon - 50 * lat
