@@ -1,6 +1,5 @@
 """Casting many cameras at once on a device that torch knows, with the hits of ``RayCaster``."""
 
-import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
@@ -9,34 +8,33 @@ import torch
 from torch import Tensor
 
 from crosslocate.errors import TerrainError
-from crosslocate.geo import geodesic_distance
 from crosslocate.terrain.casting import torch_envelope, torch_march
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.hits import SKY, Hits
+from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.casting.torch_envelope import Envelopes
 from crosslocate.terrain.casting.torch_rays import Eyes, Strands, column_strands, look, pixel_directions, strands_of
 from crosslocate.terrain.casting.torch_terrain import DeviceTerrain, to_device
 from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track
 from crosslocate.terrain.elevation.dem import Dem
-from crosslocate.terrain.elevation.terrain import Terrain, as_terrain
+from crosslocate.terrain.elevation.terrain import Terrain
 
 March = Callable[[DeviceTerrain, Strands, Tensor, int, bool, float, Tensor], None]
 """`torch_march.march`, or what does the same."""
 
-SURFACES = ("bilinear", "triangles")
 
-
-class TorchCaster:
+class TorchCaster(RayCaster):
     """Casts cameras into a terrain whose arrays are kept on a device.
 
-    Hits are those of a ``RayCaster`` of the same arguments but for rounding. Not for use from several threads at once.
+    Hits are those of a ``RayCaster`` of the same arguments but for rounding. One that is pickled copies the terrain to
+    its device again.
 
     Args:
-        elevation: The terrain, or a single elevation model.
-        refraction: Coefficient k of terrestrial refraction: 0 for straight rays, 0.13 in a standard atmosphere.
-        max_distance: Ground distance in metres beyond which nothing is seen.
-        surface: What lies between posts: "bilinear" or "triangles".
-        detail: Posts per pixel: a place is seen at the coarsest level of detail that still has so many. None: level 0.
+        elevation: As of ``RayCaster``.
+        refraction: As of ``RayCaster``.
+        max_distance: As of ``RayCaster``.
+        surface: As of ``RayCaster``.
+        detail: As of ``RayCaster``.
         device: "cpu", "cuda", "cuda:1"; anything torch takes.
         strands_at_once: Image columns (level cameras) or pixels (others) that are marched together. They take about
             1 kB each on the device.
@@ -55,30 +53,25 @@ class TorchCaster:
         device: str = "cuda",
         strands_at_once: int = 1 << 21,
     ) -> None:
-        if not 0.0 <= refraction < 1.0:
-            raise TerrainError(f"refraction is {refraction}; allowed: 0 to below 1 (0.13 in a standard atmosphere)")
-        if not 0.0 < max_distance < math.inf:
-            raise TerrainError(f"max_distance is {max_distance} m; a positive number is needed")
-        if surface not in SURFACES:
-            raise TerrainError(f"surface is {surface!r}; allowed: {', '.join(SURFACES)}")
-        if detail is not None and not 0.0 < detail < math.inf:
-            raise TerrainError(f"detail is {detail} posts per pixel; a positive number or null is needed")
+        super().__init__(elevation, refraction, max_distance, surface, detail)
         if strands_at_once < 1:
             raise TerrainError(f"strands_at_once is {strands_at_once}; at least 1 is needed")
-        self.terrain, self.refraction, self.max_distance = as_terrain(elevation), refraction, max_distance
-        self.surface, self.detail, self.device = surface, detail, _device(device)
-        self.strands_at_once = strands_at_once
+        self.device, self.strands_at_once = _device(device), strands_at_once
         self._on_device = to_device(self.terrain, self.device)
         if detail is None:
             self._on_device = self._on_device._replace(most_levels=1)
         self._layer_shapes = self._on_device.shapes[self._on_device.first]
         self._march = march_for(self.device)
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        arguments = self.terrain, self.refraction, self.max_distance, self.surface, self.detail
+        return TorchCaster, (*arguments, str(self.device), self.strands_at_once)
+
     def cast(self, camera: Camera) -> Hits:
         """Cast every pixel's ray of a camera.
 
         Raises:
-            TerrainError: The camera stands outside the terrain, in a void, or not above the ground.
+            TerrainError: The camera stands outside the terrain, in a void, or not above the terrain.
         """
         distance = self.cast_many([camera])[0].cpu().numpy()
         return Hits(camera, distance, self.terrain, self.refraction)
@@ -98,7 +91,7 @@ class TorchCaster:
                     f"cameras of {width} x {height} and of {camera.width} x {camera.height} pixels "
                     "cannot be cast together"
                 )
-        self._require_clear(cameras)
+        self._require_all_clear(cameras)
         out = torch.full((len(cameras), height, width), SKY, device=self.device)
         groups: dict[int, list[int]] = {}
         for k, camera in enumerate(cameras):
@@ -123,7 +116,7 @@ class TorchCaster:
             rise = height / 2.0 - torch.arange(height, dtype=torch.float64, device=self.device) - 0.5
             self._run(column_strands(eyes, width, height, shapes, reach), rise, width, image)
             return image
-        envelopes, place = self._envelopes(cameras, eyes, sectors)
+        envelopes, place = self._surveyed(cameras, eyes, sectors)
         rise = torch.ones(1, dtype=torch.float64, device=self.device)
         rows = max(1, min(height, self.strands_at_once // width))
         for first in range(0, height, rows):
@@ -136,7 +129,7 @@ class TorchCaster:
         triangles = self.surface == "triangles"
         self._march(self._on_device, strands, rise, stride, triangles, self.max_distance, image.view(-1))
 
-    def _envelopes(self, cameras: list[Camera], eyes: Eyes, sectors: int) -> tuple[Envelopes, Tensor]:
+    def _surveyed(self, cameras: list[Camera], eyes: Eyes, sectors: int) -> tuple[Envelopes, Tensor]:
         """Envelopes around the different places of cameras, and which of them is that of each camera."""
         keys = [(camera.longitude, camera.latitude, camera.elevation, camera.focal_length) for camera in cameras]
         places = list(dict.fromkeys(keys))
@@ -162,33 +155,14 @@ class TorchCaster:
         tracks = [fitted[camera.longitude, camera.latitude] for camera in cameras]
         return look(cameras, tracks, self.refraction, self.detail, self.device)
 
-    def _reach(self, longitude: float, latitude: float) -> float:
-        """Distance to which tracks are followed: the farthest corner of a layer, at most ``max_distance``."""
-        farthest = 0.0
-        for dem in self.terrain.layers:
-            rows, columns = dem.shape
-            corners = dem.position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
-            farthest = max(farthest, float(geodesic_distance(longitude, latitude, *corners).max()))
-        return min(farthest, self.max_distance)
-
-    def _require_clear(self, cameras: Sequence[Camera]) -> None:
+    def _require_all_clear(self, cameras: Sequence[Camera]) -> None:
         longitude, latitude, height = (
             np.array([getattr(camera, name) for camera in cameras], np.float64)
             for name in ("longitude", "latitude", "elevation")
         )
-        ground = self.terrain.elevation_at(longitude, latitude)
-        contained = self.terrain.contains(longitude, latitude)
-        for k in np.flatnonzero(~(height > ground))[:1]:
-            place = f"camera at ({longitude[k]:.6f}, {latitude[k]:.6f}), elevation {height[k]:.2f} m,"
-            if not contained[k]:
-                west, south, east, north = self.terrain.bounds
-                raise TerrainError(
-                    f"{place} is outside the elevation model: longitude {west:.4f} to {east:.4f}, "
-                    f"latitude {south:.4f} to {north:.4f}"
-                )
-            if np.isnan(ground[k]):
-                raise TerrainError(f"{place} stands in a void of the elevation model")
-            raise TerrainError(f"{place} is not above the terrain there: {ground[k]:.2f} m")
+        clear = height > self.terrain.elevation_at(longitude, latitude)
+        if not clear.all():
+            self._require_clear(cameras[int(np.argmin(clear))])
 
 
 def march_for(device: torch.device) -> March:

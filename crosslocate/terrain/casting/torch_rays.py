@@ -19,7 +19,7 @@ from crosslocate.terrain.casting.track import GroundTrack
 STEEPEST = 1e6
 """Slopes are clamped to this, as in ``kernels``."""
 
-NEWTON_STEPS = 6
+NEWTON_STEPS = 5
 """Ground tracks are almost straight: the borders of layers are found to rounding in three or four."""
 
 
@@ -95,7 +95,7 @@ def look(
     radii = np.stack(radii_of_curvature([camera.latitude for camera in cameras]), axis=1)
     switch = np.full((len(cameras), len(tracks[0])), np.inf)
     if detail is not None:
-        spacing = [[abs(np.linalg.det(track.jacobian)) ** -0.5 for track in row] for row in tracks]
+        spacing = [[track.spacing for track in row] for row in tracks]
         switch = np.array(spacing) * (focal * detail)[:, None]
     arrays = (
         np.array([[track.origin for track in row] for row in tracks]),
@@ -171,8 +171,10 @@ def borders(path: Tensor, shapes: Tensor, reach: float) -> tuple[Tensor, Tensor]
         return torch.maximum(*near), torch.minimum(*far)
 
     enter = torch.zeros((path.shape[0], path.shape[2]), dtype=torch.float64, device=path.device)
-    for _ in range(NEWTON_STEPS):
-        enter = (enter + crossings(enter)[0]).clamp(0.0, reach)
+    column, row = path[:, 0], path[:, 6]
+    if not bool(((column >= 0) & (column < last_column) & (row >= 0) & (row < last_row)).all()):
+        for _ in range(NEWTON_STEPS):
+            enter = (enter + crossings(enter)[0]).clamp(0.0, reach)
     leave = enter
     for _ in range(NEWTON_STEPS):
         leave = (leave + crossings(leave)[1]).clamp(0.0, reach)

@@ -187,7 +187,7 @@ def _march(
             cosine, swell = 1.0 - versine * k, 1.0 + h0 * k
             x0 = swell * sine
             x1 = swell * cosine + h1 * k * sine
-            x2 = k * (h1 * cosine - 0.5 * swell * sine * k + h2 * sine)
+            x2, x3 = k * (h1 * cosine - 0.5 * swell * sine * k + h2 * sine), h2 * k * cosine
             y0 = h0 - height - swell * versine
             y1 = h1 * cosine - swell * sine * k
             y2 = h2 * cosine - k * (0.5 * swell * cosine + h1 * sine * k)
@@ -196,7 +196,7 @@ def _march(
                 slope = tl.load(rise + tl.maximum(pixel, 0)) * scale
                 u = _first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
                 hit = open_ & (u >= 0.0)
-                distance = (x0 + u * (x1 + u * x2)) * tl.sqrt(1.0 + slope * slope)
+                distance = (x0 + u * (x1 + u * (x2 + u * x3))) * tl.sqrt(1.0 + slope * slope)
                 tl.store(out + base + pixel.to(tl.int64) * stride, distance.to(tl.float32), mask=hit)
                 pixel -= hit.to(tl.int32)
                 open_ = hit & (pixel >= 0)

@@ -145,16 +145,31 @@ def test_no_pixel_misses_or_overshoots_rough_terrain(seed, roughness, pitch, sur
             assert_first_hit(caster, camera, hits, (row, column), step=1.3, reach=700.0)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_ray_caster_sees_the_same(seed):
+@pytest.mark.parametrize(
+    ("seed", "surface", "detail", "layers"),
+    [
+        (0, "bilinear", None, 1),
+        (1, "bilinear", 0.3, 1),
+        (2, "triangles", None, 2),
+        (3, "triangles", 0.3, 1),
+        (4, "bilinear", 0.3, 2),
+        (5, "bilinear", None, 2),
+    ],
+)
+def test_the_ray_caster_sees_the_same(seed, surface, detail, layers):
     rng = np.random.default_rng(seed)
-    arguments = {"refraction": 0.13, "max_distance": 25_000.0}
-    one, other = RayCaster(jacksboro(), **arguments), on_cpu(jacksboro(), **arguments)
+    wide = jacksboro()
+    t = wide.transform
+    raised = Dem(
+        wide.elevation[150:230, 170:260] + 15, Affine(t.a, 0, t.c + 170 * t.a, 0, t.e, t.f + 150 * t.e), wide.crs
+    )
+    terrain = Terrain.of(raised, wide) if layers == 2 else Terrain.of(wide)
+    arguments = (terrain, 0.13, 25_000.0, surface, detail)
     lon, lat = rng.uniform(-84.38, -84.1), rng.uniform(36.19, 36.42)
     pitch, roll = (0.0, 0.0) if seed % 2 else (rng.uniform(-0.5, 0.2), rng.uniform(-0.3, 0.3))
-    height = float(jacksboro().elevation_at(lon, lat)) + rng.uniform(0.01, 60)
+    height = float(terrain.elevation_at(lon, lat)) + rng.uniform(0.01, 60)
     camera = Camera(lon, lat, height, rng.uniform(0, 7), pitch, roll, 1.0, 80, 60)
-    assert_same(one.cast(camera).distance, other.cast(camera).distance)
+    assert_same(RayCaster(*arguments).cast(camera).distance, on_cpu(*arguments).cast(camera).distance)
 
 
 def assert_same(one, other):
