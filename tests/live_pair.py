@@ -12,6 +12,7 @@ from crosslocate.data.catalog import write_catalog
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.imagery.class_map import ClassMap
 from crosslocate.terrain.imagery.legend import Legend
+from crosslocate.terrain.imagery.photo_settings import PhotoSettings
 from crosslocate.terrain.job.live import Live
 from crosslocate.terrain.job.scene import PRODUCTS, Scene, World
 from crosslocate.terrain.job.specification import Images
@@ -26,7 +27,8 @@ EYE = 60.0
 
 
 def world(land_cover: ClassMap | None = None, **changes) -> World:
-    return World(RayCaster(jacksboro(), **{"max_distance": 30_000.0, **changes}), land_cover, seed=3)
+    caster = RayCaster(jacksboro(), **{"max_distance": 30_000.0, "surface": "triangles", "detail": 1.0, **changes})
+    return World(caster, land_cover, seed=3, photo=PhotoSettings(season=["summer", "winter"], date="2024-07-01"))
 
 
 def land_cover(path: Path, value: int = 7) -> ClassMap:
