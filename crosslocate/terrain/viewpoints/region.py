@@ -121,11 +121,13 @@ class RegionSurvey:
         fov = np.radians(self.field_of_view)
         database = view_table(places, headings=self.headings, first=np.radians(self.first_heading), fov=fov)
         shots = self.photographs.table(caster, queries, place, fov=fov, aspect=aspect, seed=seed, workers=workers)
-        findings = {
+        findings: dict[str, Any] = {
             "database": {"places": _by_split(places.split), "views": _by_split(database.split), **told},
-            "queries": {"places": _by_split(queries.split), "photographs": _by_split(shots.split), **told_queries},
             "closest_between_splits_m": self._require_apart(places, queries),
         }
+        if told_queries["chosen"] or told_queries["left_out"]:
+            of_split = {"places": _by_split(queries.split), "photographs": _by_split(shots.split)}
+            findings["queries"] = {**of_split, **told_queries}
         return Surveyed(database, shots if len(shots) else None, findings)
 
     def _standing(self, positions: Positions) -> tuple[Positions, dict[str, Any]]:
