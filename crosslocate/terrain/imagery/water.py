@@ -1,8 +1,12 @@
 """Open water where no map says: flat areas of an elevation model that are large enough.
 
-Elevation models are levelled over water, so water is where 3 x 3 posts are equal over a large enough area. Whether an
-area is large is found block by block around what is seen, exactly: an area of N posts that touches a block lies within
-N posts of it, so that a block with a halo of N posts shows for every area at its place either all of it or N posts.
+Elevation models are levelled over water, so water is where 3 x 3 posts are equal over a large enough area. In models of
+whole metres the floor of a valley is made of such areas too; but on one of its sides the ground is lower, while water
+lies lower than its shores.
+
+Both are found block by block around what is seen, exactly: an area of N posts, or one that spans less than S posts,
+lies within N or S posts of a block that it touches. So a block with a halo shows for every area in it either the whole
+of it or enough to tell that it is larger. Areas that span S posts or more are water whatever lies around them.
 """
 
 import math
@@ -24,6 +28,12 @@ BLOCK = 512
 
 MOST_POSTS = 200
 """Fine layers are looked at in the finest level of detail in which the smallest lake has at most that many posts."""
+
+SPAN = 64
+"""Posts that an area spans along rows or columns from which on its shores are not looked at."""
+
+LOWER_SHARE = 0.2
+"""Share of lower posts among the neighbours of an area from which on it is no water."""
 
 KEPT_BLOCKS = 256
 """Blocks that are remembered: 64 MiB."""
@@ -95,7 +105,9 @@ class WaterMap:
     def _find(self, layer: int, down: int, right: int) -> Blocks:
         sheet, least = self._sheets[layer]
         posts = self.terrain.sheets.view(sheet, self.terrain.posts)
-        halo = least + 2  # an area grows by one post when it takes its shore in, and 3 x 3 posts reach one further
+        halo = (
+            max(least, SPAN) + 3
+        )  # an area grows by one post when it takes its shore in, and 3 x 3 posts reach one further
         top, left = down * BLOCK, right * BLOCK
         north, west = max(top - halo, 0), max(left - halo, 0)
         window = np.asarray(posts[north : top + BLOCK + 1 + halo, west : left + BLOCK + 1 + halo])
@@ -115,7 +127,9 @@ class WaterMap:
 
 
 def large_flats(posts: NDArray[np.float32], flat_range: float, least: int) -> NDArray[np.bool_]:
-    """Posts in flat areas of at least ``least`` posts, neighbours along rows and columns being connected.
+    """Posts in flat areas of at least ``least`` posts that lie lower than what is around them.
+
+    Neighbours along rows and columns that differ by at most ``flat_range`` are connected.
 
     A post is flat where it and its neighbours (up to eight) differ by at most ``flat_range`` metres, or beside such a
     post. Voids are not flat, nor are their neighbours unless they lie beside a flat post.
@@ -124,10 +138,11 @@ def large_flats(posts: NDArray[np.float32], flat_range: float, least: int) -> ND
     if not flat.any():
         return flat
     flat = ndimage.binary_dilation(flat, np.ones((3, 3))) & np.isfinite(posts)
-    labels, count = ndimage.label(flat)
-    large = np.bincount(labels.ravel(), minlength=count + 1) >= least
-    large[0] = False
-    return large[labels]
+    labels, count = _areas(posts, flat, flat_range)
+    size, span, beside, lower = _measure(posts, labels, count, flat_range)
+    water = (size >= least) & ((span >= SPAN) | (lower < LOWER_SHARE * np.maximum(beside, 1)))
+    water[0] = False
+    return np.asarray(water[labels], np.bool_)
 
 
 @njit(nogil=True, cache=True)
@@ -144,6 +159,54 @@ def _flat_posts(posts: Any, flat_range: float) -> Any:
                     low, high = min(low, z), max(high, z)
             flat[i, j] = known and high - low <= flat_range
     return flat
+
+
+@njit(nogil=True, cache=True)
+def _areas(posts: Any, flat: Any, flat_range: float) -> Any:
+    """Number of the area of every flat post, from 1, and how many there are; 0 elsewhere."""
+    rows, columns = posts.shape
+    labels, count = np.zeros((rows, columns), np.int32), 0
+    open_row, open_column = np.empty(rows * columns, np.int32), np.empty(rows * columns, np.int32)
+    for i in range(rows):
+        for j in range(columns):
+            if not flat[i, j] or labels[i, j] > 0:
+                continue
+            count += 1
+            labels[i, j], open_row[0], open_column[0], left = count, i, j, 1
+            while left > 0:
+                left -= 1
+                r, c = open_row[left], open_column[left]
+                for k in range(4):
+                    a, b = r + (k == 0) - (k == 1), c + (k == 2) - (k == 3)
+                    if a < 0 or b < 0 or a >= rows or b >= columns or not flat[a, b] or labels[a, b] > 0:
+                        continue
+                    if abs(posts[a, b] - posts[r, c]) <= flat_range:
+                        labels[a, b], open_row[left], open_column[left] = count, a, b
+                        left += 1
+    return labels, count
+
+
+@njit(nogil=True, cache=True)
+def _measure(posts: Any, labels: Any, count: int, flat_range: float) -> Any:
+    """By area: posts, span, pairs of a post and a neighbour (of eight) outside, and those of them that are lower."""
+    rows, columns = posts.shape
+    size, beside, lower = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    box = np.empty((count + 1, 4), np.int64)
+    box[:, :2], box[:, 2:] = rows + columns, -1
+    for i in range(rows):
+        for j in range(columns):
+            area = labels[i, j]
+            if area == 0:
+                continue
+            size[area] += 1
+            box[area, 0], box[area, 1] = min(box[area, 0], i), min(box[area, 1], j)
+            box[area, 2], box[area, 3] = max(box[area, 2], i), max(box[area, 3], j)
+            for a in range(max(i - 1, 0), min(i + 2, rows)):
+                for b in range(max(j - 1, 0), min(j + 2, columns)):
+                    if labels[a, b] != area and not math.isnan(posts[a, b]):
+                        beside[area] += 1
+                        lower[area] += posts[a, b] < posts[i, j] - flat_range
+    return size, np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) + 1, beside, lower
 
 
 def _interpolate(mask: Blocks, column: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:
