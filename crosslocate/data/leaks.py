@@ -5,7 +5,7 @@ position of one split, of a query or a view, may be nearer than a gap to one of 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,10 @@ def leak_report(*catalogs: "Catalog", gap: float) -> Mapping[str, Any]:
     if not any(len(catalog) for catalog in catalogs):
         return {"gap_m": gap, "closest_m": {}}
     longitude, latitude = (np.concatenate([getattr(c, name) for c in catalogs]) for name in ("longitude", "latitude"))
-    split = np.concatenate([np.asarray(c.table["split"].to_numpy(zero_copy_only=False), np.str_) for c in catalogs])
-    pairs = closest_pairs(longitude, latitude, split)
+    names = sorted({name for catalog in catalogs for name in catalog.splits})
+    split = np.concatenate([_codes(catalog, names) for catalog in catalogs])
+    found = closest_pairs(longitude, latitude, split)
+    pairs = [replace(pair, splits=(names[int(pair.splits[0])], names[int(pair.splits[1])])) for pair in found]
     if pairs and pairs[0].distance < gap:
         ends = np.cumsum([len(catalog) for catalog in catalogs])
         said = []
@@ -91,6 +93,18 @@ def leak_report(*catalogs: "Catalog", gap: float) -> Mapping[str, Any]:
 def closest_by_splits(pairs: list[Closest]) -> dict[str, float]:
     """Smallest distances in metres by the names of two splits."""
     return {"-".join(pair.splits): round(pair.distance, 3) for pair in pairs}
+
+
+def _codes(catalog: "Catalog", names: list[str]) -> NDArray[np.int8]:
+    """Number of each row's split among ``names``; a catalog holds its splits as numbers, too."""
+    codes = np.empty(len(catalog), np.int8)
+    done = 0
+    for chunk in catalog.table["split"].chunks:
+        known = chunk.dictionary.to_pylist()
+        own = np.array([names.index(name) if name in names else 0 for name in known] or [0], np.int8)
+        codes[done : done + len(chunk)] = own[chunk.indices.to_numpy(zero_copy_only=False)]
+        done += len(chunk)
+    return codes
 
 
 def _distinct(longitude: Floats, latitude: Floats) -> NDArray[np.int64]:
