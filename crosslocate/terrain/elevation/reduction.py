@@ -13,8 +13,8 @@ _compiled = numba.njit(cache=True, nogil=True)
 
 
 @_compiled
-def halve(fine: Posts, coarse: Posts) -> None:
-    """Fill the coarser level of detail, every second row and column, from the finer one.
+def halve(fine: Posts, coarse: Posts, first: int, end: int) -> None:
+    """Fill rows ``first`` to below ``end`` of the coarser level of detail: every second row and column of the finer one.
 
     A coarser post is the mean of the finer posts around it with weights 1 2 1 along rows and columns; voids (NaN) do
     not count, and it is void only where all of them are.
@@ -22,7 +22,7 @@ def halve(fine: Posts, coarse: Posts) -> None:
     rows, columns = fine.shape
     two, zero, one = np.float32(2), np.float32(0), np.float32(1)
     total, weight = np.zeros(columns + 2, np.float32), np.zeros(columns + 2, np.float32)
-    for i in range(coarse.shape[0]):
+    for i in range(first, end):
         total[:] = zero
         weight[:] = zero
         for k in range(-1, 2):
@@ -41,15 +41,16 @@ def halve(fine: Posts, coarse: Posts) -> None:
 
 
 @_compiled
-def block_tops(posts: Posts, size: int, tops: Posts) -> None:
+def block_tops(posts: Posts, size: int, tops: Posts, first: int, end: int) -> None:
     """Fill the highest post of every block of ``size`` squared cells and of the ring of cells around it.
 
-    A cell with a void post (NaN) counts as lower than everything.
+    Only rows of blocks from ``first`` to below ``end`` are filled. A cell with a void post (NaN) counts as lower than
+    everything.
     """
     rows, columns = posts.shape[0] - 1, posts.shape[1] - 1
     lowest = np.float32(-np.inf)
     highest = np.empty(columns, np.float32)
-    for bi in range(tops.shape[0]):
+    for bi in range(first, end):
         highest[:] = lowest
         for i in range(max(bi * size - 1, 0), min((bi + 1) * size + 1, rows)):
             above, below = posts[i], posts[i + 1]

@@ -9,7 +9,7 @@ For every sheet there is a pyramid of tops: the highest post in every block of 2
 four posts) and of the ring of cells around it, k from 1 to `BLOCK_LEVELS`. These too lie in one flat array.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ Integers = NDArray[np.int64]
 
 BLOCK_LEVELS = 6
 """Sizes of blocks: 2 to 64 cells along a side."""
+
+BAND = 1 << 24
+"""Posts (64 MiB) that are passed over before they may leave memory."""
 
 FEWEST_POSTS = 8
 """A layer gets no level of detail with fewer rows or columns than that."""
@@ -85,20 +88,37 @@ def plan_sheets(shapes: Sequence[tuple[int, int]]) -> Sheets:
     return Sheets(layers, levels, rows_, columns_, offset, first, widths)
 
 
-def fill_levels(posts: Posts, sheets: Sheets) -> None:
-    """Compute the coarser levels of all layers in place from their level 0; see `reduction.halve`."""
+def fill_levels(posts: Posts, sheets: Sheets, release: Callable[[], None] | None = None) -> None:
+    """Compute the coarser levels of all layers in place from their level 0; see `reduction.halve`.
+
+    ``release`` is called after every `BAND` of posts: mapped ones need not stay in memory.
+    """
     from crosslocate.terrain.elevation.reduction import halve
 
     for sheet in np.flatnonzero(sheets.level > 0):
-        halve(sheets.view(int(sheet) - 1, posts), sheets.view(int(sheet), posts))
+        fine, coarse = sheets.view(int(sheet) - 1, posts), sheets.view(int(sheet), posts)
+        for first, end in _bands(len(coarse), 2 * fine.shape[1]):
+            halve(fine, coarse, first, end)
+            if release is not None:
+                release()
 
 
-def fill_tops(posts: Posts, tops: Posts, sheets: Sheets) -> None:
-    """Compute the tops of all sheets in place; see `reduction.block_tops`."""
+def fill_tops(posts: Posts, tops: Posts, sheets: Sheets, release: Callable[[], None] | None = None) -> None:
+    """Compute the tops of all sheets in place; see `reduction.block_tops`, and `fill_levels` for ``release``."""
     from crosslocate.terrain.elevation.reduction import block_tops
 
     for sheet in range(len(sheets.layer)):
         for k in range(BLOCK_LEVELS):
             shape = blocks(int(sheets.rows[sheet]), k + 1), int(sheets.top_columns[sheet, k])
-            first = int(sheets.top_offset[sheet, k])
-            block_tops(sheets.view(sheet, posts), 2 << k, tops[first : first + shape[0] * shape[1]].reshape(shape))
+            start = int(sheets.top_offset[sheet, k])
+            level = tops[start : start + shape[0] * shape[1]].reshape(shape)
+            for first, end in _bands(shape[0], (2 << k) * int(sheets.columns[sheet])):
+                block_tops(sheets.view(sheet, posts), 2 << k, level, first, end)
+                if release is not None:
+                    release()
+
+
+def _bands(rows: int, posts: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that are made of about `BAND` posts together, each row of so many."""
+    step = max(BAND // posts, 1)
+    return ((first, min(first + step, rows)) for first in range(0, rows, step))

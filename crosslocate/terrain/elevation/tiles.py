@@ -192,10 +192,8 @@ def _fill(
         sea=wanted.missing == "sea",
         release=release,
     )
-    fill_levels(posts, sheets)
-    release()
-    fill_tops(posts, tops, sheets)
-    release()
+    fill_levels(posts, sheets, release)
+    fill_tops(posts, tops, sheets, release)
     missing: float = 0.0
     around: Mapping[str, float] = {}
     if wanted.region is not None:

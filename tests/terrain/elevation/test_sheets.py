@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +17,15 @@ def layers(draw):
     return made
 
 
-def filled(rasters):
+def filled(rasters, band=500):
     sheets = plan_sheets([raster.shape for raster in rasters])
     posts, tops = np.full(sheets.posts, 7e7, np.float32), np.full(sheets.tops, 7e7, np.float32)
     for k, raster in enumerate(rasters):
         sheets.view(int(np.flatnonzero((sheets.layer == k) & (sheets.level == 0))[0]), posts)[:] = raster
-    fill_levels(posts, sheets)
-    fill_tops(posts, tops, sheets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crosslocate.terrain.elevation.sheets.BAND", band)
+        fill_levels(posts, sheets)
+        fill_tops(posts, tops, sheets)
     return sheets, posts, tops
 
 
@@ -70,6 +73,13 @@ def test_a_top_is_the_highest_post_of_sound_cells_of_the_block_and_the_ring_arou
                         if not np.isnan(cell).any():
                             highest = max(highest, cell.max())
                 assert found[i, j] == highest
+
+
+@settings(max_examples=10, deadline=None)
+@given(layers(), st.integers(1, 3000))
+def test_bands_make_no_difference(rasters, band):
+    for one, other in zip(filled(rasters)[1:], filled(rasters, band)[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_single_cell_is_a_sheet():
