@@ -14,7 +14,7 @@ _compiled = numba.njit(cache=True, nogil=True)
 
 @_compiled
 def halve(fine: Posts, coarse: Posts, first: int, end: int) -> None:
-    """Fill rows ``first`` to below ``end`` of the coarser level of detail: every second row and column of the finer one.
+    """Fill rows ``first`` to below ``end`` of the coarser level of detail: every second row and column of the finer.
 
     A coarser post is the mean of the finer posts around it with weights 1 2 1 along rows and columns; voids (NaN) do
     not count, and it is void only where all of them are.

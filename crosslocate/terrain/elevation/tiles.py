@@ -103,7 +103,8 @@ def open_terrain(
     if isinstance(paths, str | Path) and is_prepared(Path(paths)):
         return load_terrain(paths)
     low, high = plausible
-    wanted = Wanted(_region(region), float(halo), units, (float(low), float(high)), float(fill_voids), missing)
+    around = 0.0 if region is None else float(halo)
+    wanted = Wanted(_region(region), around, units, (float(low), float(high)), float(fill_voids), missing)
     files = find_files(paths)
     if cache is None:
         return _prepare(files, wanted, None)

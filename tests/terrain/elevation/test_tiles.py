@@ -304,7 +304,7 @@ def test_tiles_of_high_latitudes(tmp_path):
         ({"region": [1, 2, 3]}, r"terrain\.elevation\.region"),
         ({"region": [7, 47, 8, 46]}, "south below north"),
         ({"plausible": [10, 0]}, r"terrain\.elevation\.plausible"),
-        ({"halo": -1}, r"terrain\.elevation\.halo"),
+        ({"region": [7, 46, 8, 47], "halo": -1}, r"terrain\.elevation\.halo"),
         ({"fill_voids": float("nan")}, r"terrain\.elevation\.fill_voids"),
     ],
 )
