@@ -86,11 +86,15 @@ class RegionSurvey:
                 raise ConfigError(f"survey.{name}", getattr(self, name), "0 metres or more")
 
     def parameters(self) -> dict[str, JSON]:
-        """All values as JSON holds them, the classes of the parts, and the SHA-256 of the files."""
+        """All values as JSON holds them, the classes of the parts, and of files the name and the SHA-256."""
         plain = json.loads(json.dumps(asdict(self)))
         kinds = {name: type(getattr(self, name)).__name__ for name in ("database", "queries", "splits")}
-        parts = (self.region, getattr(self.database, "path", None), getattr(self.queries, "path", None))
-        files = {path: _print_of(path) for path in parts if isinstance(path, str)}
+        files = {}
+        holders = {"region": (plain, "region")} | {role: (plain[role], "path") for role in ("database", "queries")}
+        for name, (holder, key) in holders.items():
+            if isinstance(holder.get(key), str):
+                path = Path(holder[key])
+                holder[key], files[name] = path.name, _print_of(path)
         return {"survey": "region", **plain, "kinds": kinds, "files": files}
 
     def cameras(self, caster: "RayCaster", *, aspect: float, seed: int, workers: int) -> Surveyed:
@@ -172,9 +176,9 @@ class RegionSurvey:
         return closest_by_splits(pairs)
 
 
-def _print_of(path: str) -> str:
+def _print_of(path: Path) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise TerrainError(f"{path}: cannot be read: {error}") from error
 

@@ -189,6 +189,9 @@ def test_the_parameters_are_json_and_change_with_a_file(tmp_path):
     before = survey.parameters()
     assert json.loads(json.dumps(before)) == before
     assert before["kinds"] == {"database": "Grid", "queries": "Listed", "splits": "Blocks"}
+    (tmp_path / "copy").mkdir()
+    elsewhere = replace(SURVEY, queries=Listed(write(tmp_path / "copy" / "poses.csv", LIST)))
+    assert elsewhere.parameters() == before
     write(tmp_path / "poses.csv", LIST.replace("350", "351"))
     assert survey.parameters() != before
 
