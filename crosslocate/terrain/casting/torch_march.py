@@ -176,20 +176,38 @@ def _find(terrain: DeviceTerrain, strands: Strands, s: Tensor) -> _Place:
 
     ``limit`` is else the ground distance to which the sheet counts.
     """
-    count = terrain.layers
+    count, each = terrain.layers, torch.arange(len(s), device=s.device)
+    if count == 1:
+        layer, limit = torch.zeros_like(each), torch.full_like(s, torch.inf)
+        column, row, along, down = locate(strands.path[0], s)
+        size = terrain.shapes[terrain.first[0]] - 1
+        inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
+        return _at_level(terrain, strands, s, inside, layer, limit, (column, row, along, down))
     within = (strands.enter <= s) & (s < strands.leave)
     layer = torch.where(within.any(0), within.to(torch.uint8).argmax(0), count)
     coming = torch.where(strands.enter > s, strands.enter, torch.inf)
     coming = torch.where(torch.arange(count, device=s.device)[:, None] < layer, coming, torch.inf)
     limit = coming.amin(0)
     inside, layer = layer < count, layer.clamp(max=count - 1)
-    each = torch.arange(len(s), device=s.device)
     limit = torch.where(inside, torch.minimum(limit, strands.leave[layer, each]), limit)
-    path = strands.path[0] if count == 1 else strands.path[layer, :, each].T
-    column, row, along, down = locate(path, s)
+    return _at_level(terrain, strands, s, inside, layer, limit, locate(strands.path[layer, :, each].T, s))
+
+
+def _at_level(
+    terrain: DeviceTerrain,
+    strands: Strands,
+    s: Tensor,
+    inside: Tensor,
+    layer: Tensor,
+    limit: Tensor,
+    course: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> _Place:
+    """The place on the level of detail that counts, from that on level 0 of a layer (column, row, derivatives)."""
+    column, row, along, down = course
     sheet = terrain.first[layer]
     if terrain.most_levels > 1:
-        switch, last = strands.switch[layer, each], terrain.levels[layer] - 1
+        switch = strands.switch.gather(0, layer[None])[0]
+        last = terrain.levels[layer] - 1
         level = torch.zeros_like(layer)
         for power in range(1, terrain.most_levels):
             reached = s >= switch * 2.0**power

@@ -41,7 +41,7 @@ class Strands(NamedTuple):
         height: Height of the camera in metres above sea level, ``[U]``.
         scale: Slope of the strand's pixel w is ``rise[w] * scale``, ``[U]``.
         start: Ground distance up to which nothing is met, ``[U]``.
-        enter: Ground distance where the track enters each layer, ``[L, U]``; infinite where it never does.
+        enter: Ground distance where the track enters each of several layers, ``[L, U]``; infinite where it never does.
         leave: Ground distance where it leaves it again, ``[L, U]``.
         switch: Ground distance from which cells of each layer are finer than asked for, ``[L, U]``: level l is used
             from ``switch * 2**l``.
@@ -214,7 +214,10 @@ def pixel_directions(eyes: Eyes, width: int, height: int, rows: range) -> Direct
 def strands_of(eyes: Eyes, directions: Directions, start: Tensor, shapes: Tensor, reach: float) -> Strands:
     """Strands ``[C * N]`` of directions that start their march at some distances ``[C, N]``."""
     path, curvature = follow(eyes, directions.sin, directions.cos)
-    enter, leave = borders(path, shapes, reach)
+    if len(shapes) > 1:
+        enter, leave = borders(path, shapes, reach)
+    else:  # a march looks itself whether it leaves the only layer
+        enter, leave = torch.zeros_like(path[:, 0]), torch.full_like(path[:, 0], torch.inf)
     each = directions.sin.shape[1]
     switch = eyes.switch.T.repeat_interleave(each, dim=1)
     height = eyes.height.repeat_interleave(each)

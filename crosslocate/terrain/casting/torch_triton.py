@@ -99,23 +99,26 @@ def _march(
     pixel = tl.zeros([lanes], tl.int32) + (pixels - 1)
     layer = tl.zeros([lanes], tl.int32)
     c0, c1, c2, c3, c4, c5, r0, r1, r2, r3, r4, r5 = _path(path, layer, lane, count)
+    rows_of_first, columns_of_first = tl.load(shapes), tl.load(shapes + 1)
     while tl.max(alive.to(tl.int32), axis=0) > 0:
         # the sheet that counts here, and how far
-        layer = tl.full([lanes], -1, tl.int32)
         limit = tl.full([lanes], float("inf"), tl.float64)
-        for back in tl.static_range(layers):
-            which = layers - 1 - back
-            entered, left = tl.load(enter + which * count + lane), tl.load(leave + which * count + lane)
-            within = (entered <= s) & (s < left)
-            coming = tl.where(entered > s, tl.minimum(limit, entered), limit)
-            limit = tl.where(within, left, coming)
-            layer = tl.where(within, which, layer)
-        inside = layer >= 0
-        layer = tl.maximum(layer, 0)
         if layers > 1:
+            layer = tl.full([lanes], -1, tl.int32)
+            for back in tl.static_range(layers):
+                which = layers - 1 - back
+                entered, left = tl.load(enter + which * count + lane), tl.load(leave + which * count + lane)
+                within = (entered <= s) & (s < left)
+                coming = tl.where(entered > s, tl.minimum(limit, entered), limit)
+                limit = tl.where(within, left, coming)
+                layer = tl.where(within, which, layer)
+            inside = layer >= 0
+            layer = tl.maximum(layer, 0)
             c0, c1, c2, c3, c4, c5, r0, r1, r2, r3, r4, r5 = _path(path, layer, lane, count)
         column, along = _polynomial(s, c0, c1, c2, c3, c4, c5)
         row, down = _polynomial(s, r0, r1, r2, r3, r4, r5)
+        if layers == 1:
+            inside = (column >= 0.0) & (column < columns_of_first - 1) & (row >= 0.0) & (row < rows_of_first - 1)
         sheet = tl.load(first_sheet + layer)
         if most_levels > 1:
             switch = tl.load(switch_of + layer.to(tl.int64) * count + lane)

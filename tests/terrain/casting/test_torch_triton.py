@@ -53,7 +53,7 @@ def compare():
         terrain = terrain if layers == 2 else Terrain.of(terrain.layers[1])
         caster = TorchCaster(terrain, 0.13, 2000.0, surface, detail, "cpu")
         cameras = [
-            camera_at_home(35.0, yaw=yaw, pitch=pitch, horizontal_fov=1.2, width=7, height=6) for yaw in (0.8, 1.6)
+            camera_at_home(35.0, yaw=yaw, pitch=pitch, horizontal_fov=1.2, width=5, height=4) for yaw in (0.8, 1.6)
         ]
         expected = caster.cast_many(cameras)
         caster._march = torch_triton.march
