@@ -25,6 +25,7 @@ _MARGIN = 0.06  # of the extent of the viewpoints, around them
 _TINTS = ("#b9c9ac", "#d3cdab", "#c9b592", "#b9a594", "#e8e6e4")
 _COLOURS = {"train": "#1f6fb4", "val": "#d98b0c", "test": "#b5243a"}
 _OTHER = "#5b4a8a"
+_PAPER = {"facecolor": "white", "alpha": 0.6, "linewidth": 0.0, "pad": 1.0}
 
 
 def coverage_map(root: Path, terrain: Terrain, path: Path) -> Path:
@@ -114,7 +115,9 @@ def overview(terrain: Terrain, layer: int, metres: float) -> Dem:
     posts = sheets.view(int(own[level]), terrain.posts)
     if not np.isfinite(posts).any():
         return dem
-    return Dem(posts, dem.transform * Affine.scale(2.0**level), dem.crs)
+    own_posts, step = dem.transform, 2.0**level
+    scaled = (own_posts.a * step, own_posts.b * step, own_posts.c, own_posts.d * step, own_posts.e * step, own_posts.f)
+    return Dem(posts, Affine(*scaled), dem.crs)
 
 
 def relief(terrain: Terrain, extent: Extent) -> NDArray[np.float64]:
@@ -170,4 +173,4 @@ def _draw_scale_bar(ax: "Axes", extent: Extent) -> None:
     x, y = west + 0.03 * (east - west), south + 0.04 * (north - south)
     ax.plot([x, x + degrees], [y, y], color="black", linewidth=3.0, solid_capstyle="butt")
     text = f"{length / 1000.0:g} km" if length >= 1000.0 else f"{length:g} m"
-    ax.text(x + degrees / 2, y + 0.012 * (north - south), text, ha="center", va="bottom", fontsize=8)
+    ax.text(x + degrees / 2, y + 0.012 * (north - south), text, ha="center", va="bottom", fontsize=8, bbox=_PAPER)

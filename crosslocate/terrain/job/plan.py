@@ -29,8 +29,8 @@ class RenderPlan:
 
     @property
     def is_bound_to_process(self) -> bool:
-        """Whether the caster is on a device that cannot be used in forked processes."""
-        return str(getattr(self.world.caster, "device", "cpu")) != "cpu"
+        """Whether the caster works on a device of torch, which cannot be used in forked processes."""
+        return hasattr(self.world.caster, "device")
 
 
 def describe(plan: RenderPlan) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def describe(plan: RenderPlan) -> dict[str, Any]:
             "kind": type(caster).__name__,
             "refraction": caster.refraction,
             "max_distance": caster.max_distance,
-            "surface": getattr(caster, "surface", "bilinear"),
-            "detail": getattr(caster, "detail", None),
+            "surface": caster.surface,
+            "detail": caster.detail,
         },
         "land_cover": None if world.land_cover is None else world.land_cover.parameters(),
         "seed": world.seed,

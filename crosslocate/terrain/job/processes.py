@@ -97,7 +97,7 @@ def work_in_processes(job: Job, chunks: Sequence[Chunk], count: int, look: Calla
     _warm_up(job, chunks)
     context = multiprocessing.get_context("fork")
     guard, alive = os.pipe()
-    children: dict[Connection, multiprocessing.process.BaseProcess] = {}
+    children: dict[Connection, multiprocessing.context.ForkProcess] = {}
     try:
         for _ in range(count):
             receiver, sender = context.Pipe(duplex=False)
@@ -106,8 +106,8 @@ def work_in_processes(job: Job, chunks: Sequence[Chunk], count: int, look: Calla
             sender.close()
             children[receiver] = child
         while children:
-            for receiver in wait(list(children), SECONDS_BETWEEN_LOOKS):
-                assert isinstance(receiver, Connection)
+            ready = wait(list(children), SECONDS_BETWEEN_LOOKS)
+            for receiver in [receiver for receiver in children if receiver in ready]:
                 _hear(receiver, children[receiver])
                 children.pop(receiver).join()
                 receiver.close()
@@ -147,7 +147,7 @@ def _end_with_parent(guard: int) -> None:
     os._exit(1)
 
 
-def _hear(receiver: Connection, child: multiprocessing.process.BaseProcess) -> None:
+def _hear(receiver: Connection, child: multiprocessing.context.ForkProcess) -> None:
     """Raise what a process failed with."""
     try:
         expected, text = receiver.recv()
