@@ -4,6 +4,7 @@ Usage: ``python scripts/terrain_pictures.py <tiles> <folder> --latitude 45.93 --
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,10 @@ def main() -> None:
         arguments.longitude,
         arguments.latitude,
         ground + arguments.height,
-        *np.radians([arguments.heading, arguments.pitch, 0.0, arguments.field_of_view]),
+        math.radians(arguments.heading),
+        math.radians(arguments.pitch),
+        0.0,
+        math.radians(arguments.field_of_view),
         arguments.width,
         arguments.rows,
     )
@@ -90,7 +94,7 @@ def _coloured(
     values: NDArray[np.floating], seen: NDArray[np.bool_], scale: Normalize, palette: str, label: str
 ) -> NDArray[np.uint8]:
     """Values as colours with their scale below: NaN dark, sky pale."""
-    colours = np.rint(255 * colormaps[palette](scale(np.nan_to_num(values, nan=scale.vmin)))[..., :3]).astype(np.uint8)
+    colours = np.rint(255 * colormaps[palette](scale(np.nan_to_num(values)))[..., :3]).astype(np.uint8)
     colours[np.isnan(values)] = 30
     colours[~seen] = SKY
     return _with_scale(colours, scale, palette, label)

@@ -12,6 +12,7 @@ from rasterio.transform import Affine
 from synthetic_terrain import HOME, camera_at_home, grid_dem
 
 from crosslocate.config.app import conf_dir
+from crosslocate.config.schema import register
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.imagery import class_map as module
@@ -219,3 +220,15 @@ def test_segments_come_from_the_map_and_where_it_ends_from_elevation(tmp_path):
     assert (image[~west] == SEGMENT_COLOURS[2]).all()
     assert cover.parameters()["files"][0][0] == "a.tif"
     assert cover.parameters() != own.parameters()
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in (conf_dir() / "land_cover").glob("*.yaml")))
+def test_every_option_goes_into_a_rendering(option, tmp_path):
+    register()
+    path = write(tmp_path / "a.tif", land(values=tuple(legend_of(option).index)[:3]))
+    asked = [f"+land_cover@terrain.land_cover={option}", f"terrain.land_cover.paths=[{path}]"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("render", overrides=asked)
+    cover = instantiate(cfg.terrain.land_cover, _convert_="all")
+    assert isinstance(cover, ClassMap)
+    assert cover.legend.parameters() == legend_of(option).parameters()

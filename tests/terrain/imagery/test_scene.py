@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
-from synthetic_terrain import jacksboro_caster
+from affine import Affine
+from synthetic_terrain import jacksboro, jacksboro_caster
 
 from crosslocate.data.images import MODALITIES, decode
 from crosslocate.errors import ConfigError
 from crosslocate.terrain.casting.camera import Camera
+from crosslocate.terrain.casting.raycast import RayCaster
+from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.prepared import load_terrain, save_terrain
+from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS
 from crosslocate.terrain.job.scene import PRODUCTS, Scene, World, path_templates
 
@@ -38,6 +43,25 @@ def test_images_are_a_function_of_world_camera_and_name(modality):
     assert first == again
     other = Scene(World(jacksboro_caster()), CAMERA, "other")
     assert (PRODUCTS[modality].encode(other) == first) == (modality != "photo")
+
+
+def two_layers() -> Terrain:
+    """A finer model of a hill in the middle of the sample's terrain."""
+    coarse = jacksboro()
+    column, row = (round(float(a)) for a in coarse.pixel_of(-84.2306, 36.1983))
+    posts = coarse.elevation[row - 20 : row + 21, column - 20 : column + 21].repeat(3, 0).repeat(3, 1)[1:-1, 1:-1]
+    fine = coarse.transform @ Affine.translation(column - 20, row - 20) @ Affine.scale(1 / 3)
+    return Terrain.of(Dem(posts, fine, coarse.crs), coarse)
+
+
+@pytest.mark.parametrize("modality", PRODUCTS)
+def test_a_terrain_in_files_gives_the_same_images(modality, tmp_path):
+    save_terrain(two_layers(), tmp_path / "terrain")
+    mapped = load_terrain(tmp_path / "terrain")
+    assert not mapped.posts.flags.owndata
+    in_memory, in_files = (Scene(World(RayCaster(t, detail=1.0)), CAMERA, "view") for t in (two_layers(), mapped))
+    assert {0, 1} <= set(np.unique(in_memory.ground.layer).tolist())
+    assert PRODUCTS[modality].encode(in_memory) == PRODUCTS[modality].encode(in_files)
 
 
 def test_axial_depth_is_never_longer_than_the_ray():
