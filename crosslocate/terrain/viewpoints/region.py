@@ -121,6 +121,7 @@ class RegionSurvey:
         places, told["splits"] = self._divided(places, divided, seed)
         queries, told_queries["splits"] = self._divided(queries, divided, seed)
         _require_some(places, told)
+        _require_every_split(places, told)
         place, told_queries["nearest_view"] = _nearest(places, queries, self.near)
         fov = np.radians(self.field_of_view)
         database = view_table(places, headings=self.headings, first=np.radians(self.first_heading), fov=fov)
@@ -188,6 +189,15 @@ def _require_some(places: Positions, told: dict[str, Any]) -> None:
         raise TerrainError(
             f"no place of the database is left: {told}; look at survey.region, database, visible, splits"
         )
+
+
+def _require_every_split(places: Positions, told: dict[str, Any]) -> None:
+    for name in told["splits"].get("blocks", {}):
+        if not (places.split == name).any():
+            raise TerrainError(
+                f"the gaps leave no place of {name}: {told['splits']}; make survey.splits.size larger, its gap "
+                "smaller, or take another seed or a larger region"
+            )
 
 
 def _by_split(split: NDArray[np.str_]) -> dict[str, int]:

@@ -171,6 +171,13 @@ def test_a_survey_without_a_place_tells_why():
         take(replace(SURVEY, region=[0.0, 0.0, 0.1, 0.1]))
 
 
+def test_a_split_that_the_gaps_leave_empty_is_an_error():
+    narrow = Blocks(2000.0, 1000.0, {"train": 1.0, "test": 1e-6})
+    survey = replace(SURVEY, database=Grid(1900.0), visible=None, splits=narrow, queries=Nowhere())
+    with pytest.raises(TerrainError, match=r"the gaps leave no place of test: .*'in_gaps'"):
+        take(survey)
+
+
 @pytest.mark.parametrize(
     ("values", "key"),
     [
