@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from affine import Affine
+from elevation_files import hills, write_tiff
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,3 +108,18 @@ def test_the_terrain_of_a_map_is_the_one_that_the_views_show(tmp_path):
     assert find_terrain(tmp_path, None) is None
     with pytest.raises(TerrainError, match=r"alps\.tif does not exist"):
         find_terrain(tmp_path, str(tmp_path / "alps.tif"))
+
+
+def test_a_map_shows_tiles_of_several_layers(tmp_path):
+    coarse, fine = hills((60, 60), low=900, high=1000), hills((80, 80), low=1500, high=1600)
+    write_tiff(tmp_path / "tiles/coarse.tif", coarse, (7.0, 46.0), 0.005)
+    write_tiff(tmp_path / "tiles/fine.tif", fine, (7.1, 45.9), 0.001)
+    terrain = find_terrain(tmp_path, str(tmp_path / "tiles"), tmp_path / "cache")
+    assert terrain.fingerprint() == find_terrain(tmp_path, str(terrain.folder)).fingerprint()  # a prepared one
+    inside, outside = Window(7.14, 45.86, 2000.0, 2000.0), Window(7.03, 45.97, 2000.0, 2000.0)
+    assert post_spacing(terrain, inside) == pytest.approx(geodesic_distance(7.14, 45.86, 7.141, 45.86), rel=1e-3)
+    assert post_spacing(terrain, outside) == pytest.approx(geodesic_distance(7.03, 45.97, 7.035, 45.97), rel=1e-3)
+    for window in (inside, outside):
+        image = relief_image(terrain, window, columns=40)
+        assert (image[..., 3] == 1).all()
+    assert terrain.elevation_at(7.14, 45.86) >= 1500 > 1001 > terrain.elevation_at(7.03, 45.97)

@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -30,8 +31,8 @@ from crosslocate.terrain.elevation.terrain import Terrain
 FORMAT = 1
 HEADER, POSTS, TOPS = "header.json", "posts.f32", "tops.f32"
 
-NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
-"""Linux: a private mapping larger than the memory is allowed."""
+NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""A private mapping larger than the memory is allowed; Python names the flag from 3.12 on."""
 
 Array = NDArray[np.float32]
 
@@ -123,7 +124,9 @@ def new_arrays(draft: Path, sheets: Sheets) -> Iterator[tuple[Array, Array, Call
     try:
         for name, count in ((POSTS, sheets.posts), (TOPS, sheets.tops)):
             with (draft / name).open("w+b") as file:
-                os.posix_fallocate(file.fileno(), 0, 4 * count)
+                file.truncate(4 * count)
+                if sys.platform == "linux":
+                    os.posix_fallocate(file.fileno(), 0, 4 * count)  # a full disk is an error now, not a signal later
                 maps.append(mmap.mmap(file.fileno(), 4 * count))
 
         def release() -> None:
