@@ -29,22 +29,37 @@ class EmbreeCaster:
 
     def cast(self, camera: Camera) -> NDArray[np.float32]:
         """Lengths of the rays of a camera in metres, -1 in the sky, ``[H, W]``."""
+        return self._cast(camera, np.zeros(3))
+
+    def cast_from(self, camera: Camera) -> NDArray[np.float32]:
+        """As `cast`, from the camera's own position, with the vertical of the place of the scene: to measure speed."""
+        lon, lat, height = self.place
+        origin = _frame(lon, lat) @ (ecef(camera.longitude, camera.latitude, camera.elevation) - ecef(lon, lat, height))
+        return self._cast(camera, origin)
+
+    def _cast(self, camera: Camera, origin: NDArray[np.float64]) -> NDArray[np.float32]:
         directions = camera.ray_directions().reshape(-1, 3).astype(np.float32)
-        distance = self.scene.run(np.zeros_like(directions), directions, query="DISTANCE")
+        origins = np.broadcast_to(origin.astype(np.float32), directions.shape).copy()
+        distance = self.scene.run(origins, directions, query="DISTANCE")
         return np.where(distance < 1e8, distance, -1.0).astype(np.float32).reshape(camera.height, camera.width)
 
 
-def _vertices(dem: Dem, longitude: float, latitude: float, elevation: float) -> NDArray[np.float32]:
-    """Posts east, north and up of a place in metres, [rows * columns, 3]."""
-    rows, columns = dem.shape
+def _frame(longitude: float, latitude: float) -> NDArray[np.float64]:
+    """Unit vectors east, north and up of a place in earth-centred coordinates, as rows."""
     lon, lat = np.radians(longitude), np.radians(latitude)
-    frame = np.array(
+    return np.array(
         [
             [-np.sin(lon), np.cos(lon), 0.0],
             [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)],
             [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)],
         ]
     )
+
+
+def _vertices(dem: Dem, longitude: float, latitude: float, elevation: float) -> NDArray[np.float32]:
+    """Posts east, north and up of a place in metres, [rows * columns, 3]."""
+    rows, columns = dem.shape
+    frame = _frame(longitude, latitude)
     origin = ecef(longitude, latitude, elevation)
     vertices = np.empty((rows, columns, 3), np.float32)
     for first in range(0, rows, STRIP):

@@ -7,7 +7,7 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def evaluate(coefficients: Any, x: Any, y: Any, out: Any) -> None:
-    """Add the monomials x**i y**j of degree 1 to 5, ordered by i + j, then i, times ``coefficients`` [20] to ``out``."""
+    """Add the monomials x**i y**j of degree 1 to 5, by i + j, then i, times ``coefficients`` [20] to ``out``."""
     c = coefficients
     for n in range(len(x)):
         u, v = x[n], y[n]
