@@ -125,7 +125,7 @@ def _render(job: Job, workers: int, part: Share | None, verify: bool) -> dict[st
         if (job.root / MANIFEST).exists():
             clear_up(job.root)
             return read_manifest(job.root)
-        left = len(job.chunks) - len(job.records.done(job.chunks))
+        left = len(_left(job, job.chunks))
         if left:
             say(f"{job.root}: this share is done; {left} of {len(job.chunks)} chunks are left to other shares")
             return None
@@ -146,17 +146,20 @@ def _work(job: Job, mine: Sequence[Chunk], workers: int, done: int, total: int) 
     """Render until all of ``mine`` is there, by whomever."""
     with shown("Rendering", done, total) as told:
         look = _Look(job, told)
-        first = True
-        while left := [chunk for chunk in mine if chunk not in job.records.done(mine)]:
-            if (job.root / MANIFEST).exists():
-                return
-            if not first:
-                time.sleep(_PATIENCE)
-            if first and min(workers, len(left)) > 1:
-                work_in_processes(job, left, min(workers, len(left)), look)
-            else:
-                work_through(job, left, look)
-            first = False
+        left = _left(job, mine)
+        if min(workers, len(left)) > 1:
+            work_in_processes(job, left, min(workers, len(left)), look)
+        else:
+            work_through(job, left, look)
+        while (left := _left(job, mine)) and not (job.root / MANIFEST).exists():
+            time.sleep(_PATIENCE)  # other processes are at these; what they leave when they are killed is taken over
+            work_through(job, left, look)
+
+
+def _left(job: Job, chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Those that are not done, in their order."""
+    done = job.records.done(chunks)
+    return [chunk for chunk in chunks if chunk not in done]
 
 
 class _Look:

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from tiny_survey import SMALL, TINY, VIEWS, storage_of, tiny_plan
+
+from crosslocate.terrain.job.explanation import amount, estimate, explain_plan, told
+from crosslocate.terrain.job.opening import tables_of
+from crosslocate.terrain.job.progress import pace, spoken
+from crosslocate.terrain.job.rendering import render_dataset
+
+
+def test_the_estimate_is_near_what_is_written(tmp_path):
+    plan = tiny_plan(storage_of("files:120"))
+    surveyed = TINY.cameras(plan.world.caster, aspect=SMALL.aspect, seed=0, workers=1)
+    for role, table in tables_of(surveyed).items():
+        found = estimate(plan, role, table)
+        assert list(found.size) == list(SMALL.of_role(role))
+        assert found.seconds > 0
+    render_dataset(tmp_path / "set", plan, workers=1)
+    written = [path.stat().st_size for path in (tmp_path / "set/database/depth").iterdir()]
+    assert estimate(plan, "database", surveyed.database).size["depth"] == pytest.approx(np.mean(written), rel=0.3)
+
+
+def test_what_will_be_made_is_said_with_numbers(tmp_path, capsys):
+    explain_plan(tiny_plan(storage_of("files:120")), 2, tmp_path / "set")
+    said = capsys.readouterr().err
+    for word in ("EPSG:4326", "closest between splits", "silhouettes", str(VIEWS["queries"]), "on 2 cores"):
+        assert word in said
+    assert not (tmp_path / "set").exists()
+
+
+def test_nested_findings_become_lines():
+    assert told("left_out", 3) == ["left out: 3"]
+    assert told("database", {"chosen": 5, "left_out": {"void": 1, "sea": 2}}) == [
+        "database: chosen 5",
+        "database, left out: void 1, sea 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "says"), [(0, "0 B"), (999, "999 B"), (12_345, "12.3 kB"), (3.4e9, "3.4 GB"), (24e13, "240.00 TB")]
+)
+def test_amounts(size, says):
+    assert amount(size) == says
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h"), (172_800, "2.0 days")]
+)
+def test_durations(seconds, says):
+    assert spoken(seconds) == says
+
+
+def test_pace_counts_what_was_rendered_since_the_start_alone():
+    assert pace(110, 100, 200, 5.0) == "2.0 views/s, 45 s left"
+    assert pace(100, 100, 200, 5.0) == ""
+    assert pace(5, 0, 10, 0.0) == ""
