@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.terrain.casting.hits import Hits
-from crosslocate.terrain.imagery.relief import Ground
 
 CHANNELS = ("longitude", "latitude", "elevation")
 
@@ -33,11 +32,11 @@ class Coordinates:
     offsets: NDArray[np.float32]
 
     @classmethod
-    def of(cls, hits: Hits, ground: Ground) -> "Coordinates":
+    def of(cls, hits: Hits) -> "Coordinates":
         """The coordinates of what a camera sees."""
         origin = float(np.float32(hits.camera.longitude)), float(np.float32(hits.camera.latitude))
-        east = np.mod(ground.longitude - origin[0] + 180.0, 360.0) - 180.0
-        offsets = np.stack([east, ground.latitude - origin[1], hits.elevation], axis=-1)
+        east = np.mod(hits.longitude - origin[0] + 180.0, 360.0) - 180.0
+        offsets = np.stack([east, hits.latitude - origin[1], hits.elevation], axis=-1)
         return cls(origin, offsets.astype(np.float32))
 
     def positions(self) -> NDArray[np.float64]:

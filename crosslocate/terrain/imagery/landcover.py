@@ -60,7 +60,7 @@ def segments(hits: Hits, ground: Ground, water: WaterMap, rules: CoverRules = DE
             east, north = (axis[here].astype(np.float64) for axis in (ground.east, ground.north))
             wet = water.at(layer, ground.column[here], ground.row[here])
             classes[here] = _classify(
-                hits.elevation[here], np.hypot(east, north), north, ground.latitude[here], wet, rules
+                hits.elevation[here], np.hypot(east, north), north, hits.latitude[here], wet, rules
             )
     return classes
 

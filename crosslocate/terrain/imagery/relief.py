@@ -40,8 +40,6 @@ class Ground:
         layer: Number of the terrain's layer that was hit, -1 in the sky, int8 ``[H, W]``.
         column: Raster coordinates of the hit in that layer, NaN in the sky, ``[H, W]``.
         row: See ``column``.
-        longitude: Of the hit in degrees, NaN in the sky, ``[H, W]``.
-        latitude: See ``longitude``.
         east: Rise toward true east in metres per metre, 0 where unknown and in the sky, float32 ``[H, W]``.
         north: Rise toward true north.
         place: Metres east and north of a point of the terrain, float32 ``[H, W, 2]``. The scale is right at the centre
@@ -51,8 +49,6 @@ class Ground:
     layer: NDArray[np.int8]
     column: Floats
     row: Floats
-    longitude: Floats
-    latitude: Floats
     east: NDArray[np.float32]
     north: NDArray[np.float32]
     place: NDArray[np.float32]
@@ -98,16 +94,7 @@ class Relief:
         metres = metres_per_post(self.terrain.layers[0])
         place = np.stack([metres[axis, 0] * first[0] + metres[axis, 1] * first[1] for axis in range(2)], axis=-1)
         place[hits.sky] = 0.0
-        longitude, latitude = self._positions(layer, column, row)
-        return Ground(layer, column, row, longitude, latitude, rise[..., 0], rise[..., 1], place.astype(np.float32))
-
-    def _positions(self, layer: NDArray[np.int8], column: Floats, row: Floats) -> tuple[Floats, Floats]:
-        longitude, latitude = np.full_like(column, np.nan), np.full_like(column, np.nan)
-        for k, dem in enumerate(self.terrain.layers):
-            here = layer == k
-            if here.any():
-                longitude[here], latitude[here] = dem.position_of(column[here], row[here])
-        return longitude, latitude
+        return Ground(layer, column, row, rise[..., 0], rise[..., 1], place.astype(np.float32))
 
     @cached_property
     def _jacobians(self) -> list[Floats]:

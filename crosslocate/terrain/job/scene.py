@@ -92,7 +92,7 @@ class Scene:
         classes, seen = np.full(self.hits.distance.shape, UNKNOWN, np.uint8), ~self.hits.sky
         if self.world.land_cover is not None:
             footprint = self.hits.distance[seen].astype(np.float64) / self.camera.focal_length
-            place = self.ground.longitude[seen], self.ground.latitude[seen]
+            place = self.hits.longitude[seen], self.hits.latitude[seen]
             classes[seen] = self.world.land_cover.at(*place, footprint)
         return classes
 
@@ -128,7 +128,7 @@ class Scene:
     @cached_property
     def coordinates(self) -> Coordinates:
         """Longitude, latitude and elevation of every pixel."""
-        return Coordinates.of(self.hits, self.ground)
+        return Coordinates.of(self.hits)
 
     def segment_colours(self) -> NDArray[np.uint8]:
         """The classes' colours, RGB [H, W, 3]; those of the map's legend where it is asked for."""

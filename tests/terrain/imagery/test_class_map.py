@@ -210,7 +210,7 @@ def test_segments_come_from_the_map_and_where_it_ends_from_elevation(tmp_path):
     camera = camera_at_home(2500.0, pitch=-np.pi / 2, horizontal_fov=0.6)
     plain, mapped = (Scene(World(RayCaster(dem), land), camera, "v") for land in (None, cover))
     assert (plain.segments == SEGMENT_NAMES.index("forest")).all()
-    west = mapped.ground.longitude < HOME[0]
+    west = mapped.hits.longitude < HOME[0]
     assert 0.4 < west.mean() < 0.6
     np.testing.assert_array_equal(mapped.segments, np.where(west, 1, 2))
     np.testing.assert_array_equal(mapped.arrays("segments"), SEGMENT_COLOURS[mapped.segments])

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -43,9 +45,8 @@ def test_coordinates_are_where_the_geodesics_end(tmp_path):
 def test_a_centimetre_is_kept_everywhere_on_earth(longitude, latitude, heading, distance):
     lon, lat = (np.asarray(a, float) for a in destination(longitude, latitude, np.radians(heading), distance))
     camera = Camera(longitude, latitude, 100.0, 0.0, 0.0, 0.0, 1.0, 2, 2)
-    hits = type("Hits", (), {"camera": camera, "elevation": np.full((1, 1), 4807.81)})
-    ground = type("Ground", (), {"longitude": lon.reshape(1, 1), "latitude": lat.reshape(1, 1)})
-    again = Coordinates.of(hits, ground).positions()[0, 0]
+    position = {"longitude": lon.reshape(1, 1), "latitude": lat.reshape(1, 1), "elevation": np.full((1, 1), 4807.81)}
+    again = Coordinates.of(SimpleNamespace(camera=camera, **position)).positions()[0, 0]
     assert geodesic_distance(float(lon), float(lat), again[0], again[1]) < 0.01
     assert again[2] == pytest.approx(4807.81, abs=0.001)
 
