@@ -32,7 +32,7 @@ FORMAT = 1
 HEADER, POSTS, TOPS = "header.json", "posts.f32", "tops.f32"
 
 NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
-"""A private mapping larger than the memory is allowed; Python names the flag from 3.12 on."""
+"""A private mapping larger than the memory is allowed; newer Pythons have a name for it."""
 
 Array = NDArray[np.float32]
 
