@@ -134,8 +134,8 @@ def test_no_pixel_misses_or_overshoots_rough_terrain(seed, roughness, pitch, sur
     away = rng.uniform(-250, 250, 2)
     fine = rough(seed + 1, roughness, posts=18, spacing=12.0, east=away[0], north=away[1])
     terrain = Terrain.of(fine, wide) if layers == 2 else Terrain.of(wide)
-    ground = float(terrain.elevation_at(*HOME))
     caster = on_cpu(terrain, float(rng.choice([0.0, 0.13])), 3000.0, surface, detail)
+    ground = max(float(terrain.elevation_at(*HOME)), surface_at(caster, camera_at_home(0.0), 0.0, np.zeros(1))[0])
     camera = camera_at_home(
         max(31.0, ground + 1.0), yaw=rng.uniform(0, 7), pitch=pitch, horizontal_fov=1.2, width=9, height=7
     )
