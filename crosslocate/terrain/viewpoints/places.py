@@ -145,18 +145,3 @@ def _spread(points: Floats, scores: Floats, spacing: float) -> NDArray[np.int64]
             taken.append(row)
             free[near[row]] = False
     return np.array(taken, np.int64)
-
-
-def closest_between_splits(places: Places) -> float:
-    """Smallest geodesic distance in metres between places of different splits; infinity with one split."""
-    closest = np.inf
-    points = ecef(places.longitude, places.latitude)
-    for split in np.unique(places.split):
-        inside = places.split == split
-        if inside.all():
-            continue
-        near = cKDTree(points[~inside]).query(points[inside])[1]
-        lon, lat = places.longitude, places.latitude
-        apart = geodesic_distance(lon[inside], lat[inside], lon[~inside][near], lat[~inside][near])
-        closest = min(closest, float(apart.min()))
-    return closest

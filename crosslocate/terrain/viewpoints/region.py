@@ -16,13 +16,13 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from crosslocate.data.leaks import closest_by_splits, closest_pairs
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.geo import ecef, geodesic_distance
 from crosslocate.terrain.viewpoints.area import area_of
 from crosslocate.terrain.viewpoints.photographs import Photographs
 from crosslocate.terrain.viewpoints.positions import Positions, Site, Viewpoints
 from crosslocate.terrain.viewpoints.schemes import Grid, Nowhere
+from crosslocate.terrain.viewpoints.separation import require_apart
 from crosslocate.terrain.viewpoints.splits import Blocks, Splits
 from crosslocate.terrain.viewpoints.survey import JSON, SPLITS, Surveyed
 from crosslocate.terrain.viewpoints.views import view_table
@@ -128,7 +128,7 @@ class RegionSurvey:
         shots = self.photographs.table(caster, queries, place, fov=fov, aspect=aspect, seed=seed, workers=workers)
         findings: dict[str, Any] = {
             "database": {"places": _by_split(places.split), "views": _by_split(database.split), **told},
-            "closest_between_splits_m": self._require_apart(places, queries),
+            "closest_between_splits_m": require_apart(places, queries, gap=self.splits.gap, key="survey.splits.gap"),
         }
         if told_queries["chosen"] or told_queries["left_out"]:
             of_split = {"places": _by_split(queries.split), "photographs": _by_split(shots.split)}
@@ -160,21 +160,6 @@ class RegionSurvey:
         split, told = self.splits.assign(positions, database, seed)
         kept = split != ""
         return positions.take(kept, split=split[kept]), told
-
-    def _require_apart(self, places: Positions, queries: Positions) -> dict[str, float]:
-        """The leak check over all positions, database and queries together; distances by pair of splits."""
-        longitude, latitude, split, name = (
-            np.concatenate([getattr(part, column) for part in (places, queries)])
-            for column in ("longitude", "latitude", "split", "name")
-        )
-        pairs = closest_pairs(longitude, latitude, split)
-        if pairs and pairs[0].distance < self.splits.gap:
-            (a, b), (first, second) = pairs[0].rows, pairs[0].splits
-            raise TerrainError(
-                f"viewpoint {name[a]} of {first} is {pairs[0].distance:.1f} m from {name[b]} of {second}; "
-                f"survey.splits.gap={self.splits.gap} m is asked for"
-            )
-        return closest_by_splits(pairs)
 
 
 def _print_of(path: Path) -> str:

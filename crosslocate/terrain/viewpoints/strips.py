@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosslocate.errors import ConfigError
-from crosslocate.terrain.viewpoints.places import Strips, choose_places, closest_between_splits
+from crosslocate.terrain.viewpoints.places import Strips, choose_places
 from crosslocate.terrain.viewpoints.poses import PoseDistribution
+from crosslocate.terrain.viewpoints.separation import require_apart
 from crosslocate.terrain.viewpoints.survey import JSON, SPLITS, Surveyed
 from crosslocate.terrain.viewpoints.views import database_cameras, query_cameras
 
@@ -71,7 +72,11 @@ class StripSurvey:
         return {"survey": "strips", **json.loads(json.dumps(asdict(self)))}
 
     def cameras(self, caster: "RayCaster", *, aspect: float, seed: int, workers: int) -> Surveyed:
-        """The places' views and photographs; see `Survey`."""
+        """The places' views and photographs; see `Survey`.
+
+        Raises:
+            TerrainError: A strip has no room for its places, or two strips are closer than the gap.
+        """
         terrain = caster.terrain
         places = choose_places(terrain, Strips(self.places, self.gap, self.margin, self.spacing), self.poses, seed=seed)
         database = database_cameras(places, headings=self.headings, horizontal_fov=np.radians(self.field_of_view))
@@ -85,9 +90,8 @@ class StripSurvey:
             seed=seed,
             workers=workers,
         )
-        apart = closest_between_splits(places)
         findings = {
             "places": dict(self.places),
-            "closest_between_splits_m": round(apart, 3) if np.isfinite(apart) else None,
+            "closest_between_splits_m": require_apart(places, gap=self.gap, key="survey.gap"),
         }
         return Surveyed(database, queries if len(queries) else None, findings)

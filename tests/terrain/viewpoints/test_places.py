@@ -7,8 +7,9 @@ from synthetic_terrain import jacksboro
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.geo import geodesic_distance
 from crosslocate.terrain.elevation.terrain import Terrain
-from crosslocate.terrain.viewpoints.places import Strips, choose_places, closest_between_splits
+from crosslocate.terrain.viewpoints.places import Strips, choose_places
 from crosslocate.terrain.viewpoints.poses import PoseDistribution
+from crosslocate.terrain.viewpoints.separation import require_apart
 
 COUNTS = {"train": 9, "val": 3, "test": 4}
 STRIPS = Strips(COUNTS, gap=1000.0, margin=1200.0, spacing=400.0)
@@ -34,7 +35,9 @@ def test_places_keep_their_distance(places):
         for a, b in combinations(range(len(places)), 2)
         if places.split[a] != places.split[b]
     )
-    assert closest_between_splits(places) == pytest.approx(oracle)
+    assert min(require_apart(places, gap=oracle - 0.01, key="survey.gap").values()) == pytest.approx(oracle, abs=0.001)
+    with pytest.raises(TerrainError, match=r"survey\.gap=\d+\.\d+ m is asked for"):
+        require_apart(places, gap=oracle + 0.01, key="survey.gap")
 
 
 def test_places_keep_away_from_the_edge(places):

@@ -141,7 +141,7 @@ def test_a_list_gives_poses_or_only_positions(tmp_path):
 def test_splits_of_a_list_that_leak_are_refused(tmp_path):
     path = write(tmp_path / "p.csv", "lat,lon,split\n36.25,-84.25,train\n36.251,-84.25,test\n")
     survey = replace(SURVEY, database=Listed(path), queries=Nowhere(), visible=None)
-    with pytest.raises(TerrainError, match=r"c000001 of test is 11\d\.\d m from c000000 of train; .*gap=500"):
+    with pytest.raises(TerrainError, match=r"36\.251000\) of test is 11\d\.\d m from .* of train; .*gap=500"):
         take(replace(survey, splits=ListedSplits(500.0)))
     assert take(replace(survey, splits=ListedSplits(100.0))).findings["closest_between_splits_m"]
 
