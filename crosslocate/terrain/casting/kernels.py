@@ -68,7 +68,7 @@ FILLED = 6
 BATCH = 16
 """Image columns that are collected before they are written."""
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]
 """For functions that allocate nothing: they do not count references to arrays, which took longer than the march."""
 
 entry_point = njit(cache=True, nogil=True, error_model="numpy")

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,7 +108,7 @@ def fit_ground_track(dem: Dem, longitude: float, latitude: float, radius: float)
 
 
 def fit_track(
-    coordinates: Callable[[Floats, Floats], tuple[Floats, Floats]],
+    coordinates: Callable[[Any, Any], tuple[Floats, Floats]],
     longitude: float,
     latitude: float,
     radius: float,
