@@ -100,8 +100,9 @@ def open_terrain(
         ConfigError: A value that is not allowed.
         UnwritableError: The cache cannot be written.
     """
-    if isinstance(paths, str | Path) and is_prepared(Path(paths)):
-        return load_terrain(paths)
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if len(paths) == 1 and is_prepared(Path(paths[0])):
+        return load_terrain(paths[0])
     low, high = plausible
     around = 0.0 if region is None else float(halo)
     wanted = Wanted(_region(region), around, units, (float(low), float(high)), float(fill_voids), missing)

@@ -75,7 +75,8 @@ def test_what_is_there_is_found_and_what_changed_is_prepared(folder, tmp_path, m
         patch.setattr(tiles, "describe_tiles", not_again)
         assert open_terrain(folder, cache=cache).fingerprint() == first.fingerprint()
         assert open_terrain(sorted(folder.iterdir()), cache=cache).fingerprint() == first.fingerprint()
-        assert open_terrain(first.folder).fingerprint() == first.fingerprint()  # a prepared terrain in place of tiles
+        for prepared_one in (first.folder, [str(first.folder)]):  # a prepared terrain in place of tiles
+            assert open_terrain(prepared_one).fingerprint() == first.fingerprint()
         for change in ({"fill_voids": 0.0}, {"units": "feet"}, {"missing": "sea"}, {"region": [7, 45.95, 7.01, 46]}):
             with pytest.raises(AssertionError, match="prepared again"):
                 open_terrain(folder, cache=cache, **change)
