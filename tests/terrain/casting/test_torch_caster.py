@@ -8,8 +8,11 @@ import torch
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from synthetic_terrain import HOME, NO_CURVATURE, camera_at_home, effective_radius, grid_dem, jacksboro
 
+from crosslocate.config.app import conf_dir
+from crosslocate.config.build import build
 from crosslocate.errors import TerrainError
 from crosslocate.geo import destination
 from crosslocate.terrain.casting import torch_envelope
@@ -185,8 +188,8 @@ def test_a_camera_at_the_edge_of_a_cliff(pitch):
     camera = camera_at_home(500.01, pitch=pitch, width=31, height=21)
     caster = on_cpu(dem, NO_CURVATURE)
     hits = caster.cast(camera)
-    for row in range(0, 21, 5):
-        for column in range(0, 31, 10):
+    for row in range(0, 21, 7):
+        for column in range(0, 31, 15):
             assert_first_hit(caster, camera, hits, (row, column), step=0.7, reach=450.0)
 
 
@@ -300,6 +303,16 @@ def test_cameras_that_cannot_be_cast_are_refused():
 def test_impossible_parameters_are_refused(arguments, message):
     with pytest.raises(TerrainError, match=message):
         TorchCaster(jacksboro(), **({"device": "cpu"} | arguments))
+
+
+def test_configuration_may_choose_it():
+    terrain = OmegaConf.load(conf_dir() / "terrain" / "sample.yaml")
+    changes = ["caster._target_=crosslocate.terrain.casting.torch_caster.TorchCaster", "caster.device=cpu"]
+    terrain.merge_with_dotlist(changes)
+    caster = build(terrain.caster)(build(terrain.elevation))
+    assert type(caster) is TorchCaster
+    assert caster.device == torch.device("cpu")
+    assert caster.max_distance == terrain.caster.max_distance
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
