@@ -12,7 +12,8 @@ from crosslocate.config.validate import validate_train
 from crosslocate.errors import ConfigError
 
 BASES = {"base", "reference"}
-NOT_OF_TRAINING = ("tensor", "terrain", "experiment", "sweep", "debug", "space", "sampler", "pruner")
+OF_RENDERING = ("terrain", "survey", "viewpoints", "images", "storage", "land_cover", "legend")
+NOT_OF_TRAINING = ("tensor", "experiment", "sweep", "debug", "space", "sampler", "pruner", *OF_RENDERING)
 GROUPS = sorted(p.name for p in conf_dir().iterdir() if p.is_dir() and p.name not in NOT_OF_TRAINING)
 
 
@@ -27,7 +28,7 @@ def named_sets():
 
 ONE_LIKE_ALL = named_sets() - {"sparse_depth"}
 ALL = [(group, option) for group in GROUPS for option in options(group) if option not in ONE_LIKE_ALL]
-MISSING = {"custom": ["dataset.root=/data"]}
+MISSING = {option: ["dataset.root=/data"] for option in ("custom", "region")}
 
 
 def composed(*arguments, name="train"):
@@ -91,3 +92,10 @@ def test_build_passes_the_targets_own_error_on():
     )
     with pytest.raises(ConfigError, match=r"loss\.distance='l1'"):
         build(cfg.loss)
+
+
+@pytest.mark.parametrize("storage", options("storage"))
+def test_every_way_to_keep_images_composes_and_builds(storage):
+    built = build(composed(f"storage={storage}", name="render").storage)
+    assert built.template("database", "depth", "exr").endswith(("{name}.exr", "live:database/depth/{name}"))
+    assert built.parameters()["kind"] == storage
