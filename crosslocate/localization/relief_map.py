@@ -13,10 +13,12 @@ from matplotlib.patches import Polygon, Wedge
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from crosslocate.data.live import HEADER
 from crosslocate.localization.answer import Answer, Candidate
 from crosslocate.localization.photo import Pose
 from crosslocate.localization.window import Window
 from crosslocate.terrain.elevation.dem import embedded_dem
+from crosslocate.terrain.elevation.prepared import load_terrain
 from crosslocate.terrain.elevation.terrain import Elevation, Terrain
 from crosslocate.terrain.elevation.tiles import open_terrain
 from crosslocate.terrain.job.manifest import MANIFEST, read_manifest
@@ -39,8 +41,8 @@ def find_terrain(root: Path, path: str | None, cache: Path | None = None) -> Ele
 
     Args:
         root: Folder of the data set.
-        path: Raster file, folder or pattern of tiles, or prepared terrain to take; None for the embedded tile, when the
-            manifest says that the views show it.
+        path: Raster file, folder or pattern of tiles, or prepared terrain to take; None for the terrain of a data set
+            without image files, or for the embedded tile, when the manifest says that the views show it.
         cache: Folder of prepared terrains; None reads all of the tiles into memory.
 
     Returns:
@@ -51,6 +53,8 @@ def find_terrain(root: Path, path: str | None, cache: Path | None = None) -> Ele
     """
     if path is not None:
         return open_terrain(path, cache=cache)
+    if (root / HEADER).is_file():
+        return load_terrain(root / "terrain")
     if not (root / MANIFEST).is_file():
         return None
     tile = embedded_dem()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from live_pair import HEIGHT, WIDTH, world, write_files, write_live
 from running import call, overrides
+from synthetic_terrain import jacksboro
 from tiny_checkpoint import DEPTH_TO_DEPTH, PHOTO_TO_DEPTH, save_checkpoint
 
 from crosslocate.evaluate import main as evaluate
@@ -13,6 +14,7 @@ from crosslocate.index import main as index
 from crosslocate.lit.restore import load_retriever
 from crosslocate.localization.building import build_index
 from crosslocate.localization.index import index_fingerprint, open_index, read_database
+from crosslocate.localization.relief_map import find_terrain
 from crosslocate.localize import main as localize
 from crosslocate.train import main as train
 
@@ -66,6 +68,11 @@ def test_the_same_place_is_found_and_drawn(pair, checkpoint, tmp_path, capsys):
     assert answers["live"]["candidates"][0]["view"] == "v4_0"
     assert answers["live"]["candidates"][0]["descriptor_distance"] == pytest.approx(0.0, abs=1e-3)
     assert "v4_0" in capsys.readouterr().out
+
+
+def test_the_map_shows_the_terrain_of_the_set(pair):
+    assert find_terrain(pair["live"], None).fingerprint() == jacksboro().fingerprint()
+    assert find_terrain(pair["files"], None) is None
 
 
 def test_photographs_are_embedded_and_recalls_are_the_same(pair, tmp_path):
