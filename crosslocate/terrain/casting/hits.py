@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
-from crosslocate.geo import destination, radii_of_curvature
+from crosslocate.geo import destination
 from crosslocate.terrain.casting.camera import Camera
-from crosslocate.terrain.casting.track import fit_ground_track, fit_track
+from crosslocate.terrain.casting.positions import measure, turn_longitudes
+from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track, fit_track
 from crosslocate.terrain.elevation.terrain import Terrain
 
 Image = NDArray[np.float32]
@@ -48,19 +49,15 @@ class Hits:
         """Heading of the rays at the camera in radians, clockwise from north, ``[H, W]``."""
         return self.camera.ray_angles()[0]
 
-    @cached_property
+    @property
     def ground_distance(self) -> Floats:
         """Geodesic distance to the point below the hit, metres along the ellipsoid, -1 in the sky, ``[H, W]``."""
-        radius, outward, rise = self._in_plane
-        return np.where(self.sky, SKY, radius * np.arctan2(outward, radius + rise))
+        return self._measured[0]
 
-    @cached_property
+    @property
     def elevation(self) -> Floats:
         """Elevation of the hit in metres, NaN in the sky, ``[H, W]``."""
-        # from h (h + 2 R) = outward^2 + (R + rise)^2 - R^2: no difference of large numbers, however large R is
-        radius, outward, rise = self._in_plane
-        distance = np.hypot(outward, radius + rise)
-        return np.where(self.sky, np.nan, (outward**2 + rise * (2 * radius + rise)) / (radius + distance))
+        return self._measured[1]
 
     def pixel(self, layer: int = 0) -> tuple[Floats, Floats]:
         """Raster coordinates (column, row) of the hits in a layer of the terrain, NaN in the sky, ``[H, W]`` each.
@@ -69,25 +66,36 @@ class Hits:
         """
         return self._pixels[layer]
 
-    @cached_property
+    @property
     def east(self) -> Floats:
         """Azimuthal equidistant coordinate of the hits, metres east of the camera, NaN in the sky, ``[H, W]``."""
-        return self._offsets[0]
+        return self._measured[2]
 
-    @cached_property
+    @property
     def north(self) -> Floats:
         """Azimuthal equidistant coordinate of the hits, metres north of the camera, NaN in the sky, ``[H, W]``."""
-        return self._offsets[1]
+        return self._measured[3]
 
     @cached_property
     def longitude(self) -> Floats:
         """Degrees, in [-180, 180), NaN in the sky, to a centimetre, ``[H, W]``."""
-        return self._positions[0]
+        camera, track = self.camera, self._position_track
+        if track is None:
+            longitude = self._positions[0]
+        else:
+            longitude = (
+                np.mod(camera.longitude + 180.0, 360.0) - 180.0 + CENTIMETRE * track.along(0, self.east, self.north)
+            )
+        turn_longitudes(longitude)
+        return longitude
 
     @cached_property
     def latitude(self) -> Floats:
         """Degrees, NaN in the sky, to a centimetre, ``[H, W]``."""
-        return self._positions[1]
+        track = self._position_track
+        if track is None:
+            return self._positions[1]
+        return self.camera.latitude + CENTIMETRE * track.along(1, self.east, self.north)
 
     @cached_property
     def layer(self) -> NDArray[np.int8]:
@@ -103,28 +111,8 @@ class Hits:
         return found
 
     @cached_property
-    def _directions(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Of every ray: east and north of its azimuth's unit vector, cosine and sine of its elevation angle."""
-        east, north, up = np.moveaxis(self.camera.ray_directions(), -1, 0)
-        level = np.hypot(east, north)
-        away = level > 0
-        safe = np.where(away, level, 1.0)
-        return np.where(away, east / safe, 0.0), np.where(away, north / safe, 1.0), level, up
-
-    @cached_property
-    def _in_plane(self) -> tuple[Floats, Floats, Floats]:
-        """In the vertical plane of each ray: radius of the earth, hit outward and above sea level at the camera."""
-        east, north, cosine, sine = self._directions
-        meridional, transverse = radii_of_curvature(self.camera.latitude)
-        radius = 1.0 / ((north**2 / meridional + east**2 / transverse) * (1.0 - self.refraction))
-        length = np.where(self.sky, 0.0, self.distance)
-        return radius, length * cosine, self.camera.elevation + length * sine
-
-    @cached_property
-    def _offsets(self) -> tuple[Floats, Floats]:
-        east, north, _, _ = self._directions
-        ground = np.where(self.sky, np.nan, self.ground_distance)
-        return ground * east, ground * north
+    def _measured(self) -> tuple[Floats, Floats, Floats, Floats]:
+        return measure(self.camera, self.distance, self.refraction)
 
     @cached_property
     def _reach(self) -> float:
@@ -137,7 +125,8 @@ class Hits:
         return [track.at(self.east, self.north) for track in tracks]
 
     @cached_property
-    def _positions(self) -> tuple[Floats, Floats]:
+    def _position_track(self) -> GroundTrack | None:
+        """Centimetres east and north of the camera in degrees of longitude and latitude; None near a pole."""
         camera = self.camera
 
         def local(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
@@ -145,11 +134,12 @@ class Hits:
             return turned / CENTIMETRE, (latitude - camera.latitude) / CENTIMETRE
 
         try:
-            track = fit_track(local, camera.longitude, camera.latitude, self._reach, 0.5, "cm")
-        except TerrainError:  # near a pole
-            azimuth = np.arctan2(self.east, self.north)
-            lon, lat = destination(camera.longitude, camera.latitude, azimuth, np.hypot(self.east, self.north))
-        else:
-            turned, climbed = track.at(self.east, self.north)
-            lon, lat = camera.longitude + CENTIMETRE * turned, camera.latitude + CENTIMETRE * climbed
-        return np.mod(lon + 180.0, 360.0) - 180.0, lat
+            return fit_track(local, camera.longitude, camera.latitude, self._reach, 0.5, "cm")
+        except TerrainError:
+            return None
+
+    @cached_property
+    def _positions(self) -> tuple[Floats, Floats]:
+        """Longitude and latitude by geodesics."""
+        azimuth, metres = np.arctan2(self.east, self.north), np.hypot(self.east, self.north)
+        return destination(self.camera.longitude, self.camera.latitude, azimuth, metres)

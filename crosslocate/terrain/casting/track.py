@@ -83,11 +83,14 @@ class GroundTrack:
 
     def at(self, east: Floats, north: Floats) -> tuple[Floats, Floats]:
         """Raster coordinates (column, row) at azimuthal equidistant coordinates around the point, in metres."""
+        return self.along(0, east, north), self.along(1, east, north)
+
+    def along(self, axis: int, east: ArrayLike, north: ArrayLike) -> Floats:
+        """One of the coordinates of `at`: 0 for the column, 1 for the row."""
         x, y = np.broadcast_arrays(np.asarray(east, np.float64), np.asarray(north, np.float64))
-        column, row = (np.full(x.shape, origin) for origin in self.origin)
-        for out, coefficients in zip((column, row), self.coefficients, strict=True):
-            evaluate(coefficients, x.ravel(), y.ravel(), out.reshape(-1))
-        return column, row
+        found = np.full(x.shape, self.origin[axis])
+        evaluate(self.coefficients[axis], x.ravel(), y.ravel(), found.reshape(-1))
+        return found
 
 
 def fit_ground_track(dem: Dem, longitude: float, latitude: float, radius: float) -> GroundTrack:
