@@ -1,8 +1,10 @@
 """Depth and outlines from hits. Land cover segments are in ``landcover``, normals in ``surface``."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from crosslocate.terrain.casting.hits import SKY, Hits
@@ -15,9 +17,9 @@ def depth(hits: Hits) -> NDArray[np.float32]:
 
 def axial_depth(hits: Hits) -> NDArray[np.float32]:
     """Depth along the optical axis (z-depth): metres of the ray projected onto the axis, -1 in the sky."""
-    right, up = hits.camera.image_plane()
-    cosine = 1.0 / np.sqrt(1.0 + right[None, :] ** 2 + up[:, None] ** 2)
-    return np.where(hits.sky, np.float32(SKY), hits.distance * cosine.astype(np.float32))
+    axial = np.empty(hits.distance.shape, np.float32)
+    _fill_axial(hits.distance, *hits.camera.image_plane(), axial)
+    return axial
 
 
 def silhouettes(hits: Hits, jump: float = 0.1) -> NDArray[np.uint8]:
@@ -28,7 +30,7 @@ def silhouettes(hits: Hits, jump: float = 0.1) -> NDArray[np.uint8]:
         jump: Outlines are pixels with a `hidden_share` above this, in (0, 1): 0.1 marks terrain that hides what lies
             behind it for a tenth of that one's distance.
     """
-    return np.where(hidden_share(hits) > jump, np.uint8(255), np.uint8(0))
+    return (hidden_share(hits) > np.float32(jump)).view(np.uint8) * np.uint8(255)
 
 
 def edges(hits: Hits, jump: float = 0.02, full_ratio: float = 10.0) -> NDArray[np.uint8]:
@@ -42,10 +44,9 @@ def edges(hits: Hits, jump: float = 0.02, full_ratio: float = 10.0) -> NDArray[n
         jump: Hidden share from which on an outline is drawn, in (0, 1); 0.1 draws the pixels of `silhouettes`.
         full_ratio: Ratio of distances, above 1, that is drawn in full strength.
     """
-    share = hidden_share(hits)
-    ratio = -np.log1p(-np.clip(share, 0.0, 1.0 - 1e-6)) / math.log(full_ratio)
-    strength = np.clip(np.round(254.0 * ratio), 1, 254)
-    return np.where(np.isinf(share), 255, np.where(share > jump, strength, 0)).astype(np.uint8)
+    strength = np.empty(hits.distance.shape, np.uint8)
+    _fill_strength(hidden_share(hits), np.float32(jump), 254.0 / math.log(full_ratio), strength)
+    return strength
 
 
 def hidden_share(hits: Hits) -> NDArray[np.float32]:
@@ -56,20 +57,72 @@ def hidden_share(hits: Hits) -> NDArray[np.float32]:
     slope at a grazing angle hides nothing, a ridge does. Of a pixel's four neighbours the one with the largest share
     counts; the farther side of an outline, and the sky, have 0. float32 ``[H, W]``.
     """
-    with np.errstate(divide="ignore"):
-        nearness = np.where(hits.sky, np.float32(0), 1 / axial_depth(hits))
-    across = np.maximum(_falls(nearness), _falls(nearness[:, ::-1])[:, ::-1])
-    down = np.maximum(_falls(nearness.T).T, _falls(nearness.T[:, ::-1])[:, ::-1].T)
-    return np.maximum(across, down)
+    height, width = hits.distance.shape
+    nearness = np.zeros((height + 4, width + 4), np.float32)
+    share = np.empty((height, width), np.float32)
+    _fill_nearness(axial_depth(hits), nearness)
+    _fill_share(nearness, share)
+    return share
 
 
-def _falls(nearness: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Share by which right neighbours are less near than planes through (p-1, p) and through (p+1, p+2) foretell."""
-    padded = np.pad(nearness, ((0, 0), (1, 2)), mode="edge")
-    before, here, there, beyond = (padded[:, k : k + nearness.shape[1]] for k in range(4))
-    from_here = 2 * here - before - there  # how much nearer the plane of this side is at the neighbour
-    from_there = here - (2 * there - beyond)  # how much nearer this pixel is than the plane of the other side
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.maximum(np.minimum(from_here, from_there), 0) / here
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_axial(distance: Any, right: Any, up: Any, axial: Any) -> None:
+    for v in range(len(up)):
+        for u in range(len(right)):
+            cosine = np.float32(1.0 / math.sqrt(1.0 + right[u] * right[u] + up[v] * up[v]))
+            far = distance[v, u]
+            axial[v, u] = np.float32(SKY) if far < 0 else far * cosine
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_nearness(axial: Any, nearness: Any) -> None:
+    """Inverse of axial depths, 0 in the sky, with two more rows and columns on every side like those at the border."""
+    height, width = axial.shape
+    for v in range(height):
+        for u in range(width):
+            far = axial[v, u]
+            nearness[v + 2, u + 2] = np.float32(0) if far < 0 else np.float32(1) / far
+        nearness[v + 2, :2], nearness[v + 2, width + 2 :] = nearness[v + 2, 2], nearness[v + 2, width + 1]
+    for k in range(2):
+        nearness[k], nearness[height + 2 + k] = nearness[2], nearness[height + 1]
+
+
+@njit(inline="always", error_model="numpy")
+def _fall(before: float, here: float, there: float, beyond: float) -> float:
+    """Share by which a neighbour is less near than planes through (before, here) and (there, beyond) foretell."""
+    from_here = np.float32(2) * here - before - there  # how much nearer the plane of this side is at the neighbour
+    from_there = here - (np.float32(2) * there - beyond)  # how much nearer this pixel is than the other plane
+    share = max(min(from_here, from_there), np.float32(0)) / here
     # The sky has no plane: any terrain beside it is an outline.
-    return np.where(here == 0, np.float32(0), np.where(there == 0, np.float32(np.inf), share))
+    return np.float32(np.inf) if there == 0 else share
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_share(nearness: Any, share: Any) -> None:
+    height, width = share.shape
+    for v in range(height):
+        for u in range(width):
+            i, j = v + 2, u + 2
+            here = nearness[i, j]
+            east = _fall(nearness[i, j - 1], here, nearness[i, j + 1], nearness[i, j + 2])
+            west = _fall(nearness[i, j + 1], here, nearness[i, j - 1], nearness[i, j - 2])
+            south = _fall(nearness[i - 1, j], here, nearness[i + 1, j], nearness[i + 2, j])
+            north = _fall(nearness[i + 1, j], here, nearness[i - 1, j], nearness[i - 2, j])
+            most = max(max(east, west), max(south, north))
+            share[v, u] = np.float32(0) if here == 0 else most
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fill_strength(share: Any, jump: float, scale: float, strength: Any) -> None:
+    """``scale``: strength per unit of the logarithm of the ratio of distances."""
+    height, width = share.shape
+    for v in range(height):
+        for u in range(width):
+            x = share[v, u]
+            if x == np.inf:
+                strength[v, u] = 255
+            elif x > jump:
+                ratio = -math.log1p(-min(x, 1.0 - 1e-6))
+                strength[v, u] = min(max(np.rint(scale * ratio), 1.0), 254.0)
+            else:
+                strength[v, u] = 0

@@ -65,7 +65,7 @@ def _expose(light: NDArray[np.float32], look: Appearance, gain: float) -> NDArra
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """JPEG bytes of an RGB image; the same image and quality give the same bytes."""
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise TerrainError(f"OpenCV cannot encode an image of shape {image.shape} as JPEG")
     return bytes(data)

@@ -42,7 +42,7 @@ def encode_channels(channels: Mapping[str, NDArray[np.floating]], attributes: Ma
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
     """PNG of a gray image [H, W] or an RGB image [H, W, 3]."""
-    done, data = cv2.imencode(".png", image if image.ndim == 2 else image[..., ::-1])
+    done, data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
         raise TerrainError(f"OpenCV cannot encode an image of shape {image.shape} as PNG")
     return bytes(data)
