@@ -1,8 +1,11 @@
 """Land cover where none is given: classes from elevation, slope, aspect and latitude, water from flat areas."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from crosslocate.terrain.casting.hits import Hits
@@ -54,14 +57,20 @@ DEFAULT_RULES = CoverRules()
 def segments(hits: Hits, ground: Ground, water: WaterMap, rules: CoverRules = DEFAULT_RULES) -> NDArray[np.uint8]:
     """Class id of every pixel, uint8 ``[H, W]`` (see ``SEGMENT_NAMES``)."""
     classes = np.full(hits.distance.shape, SKY_CLASS, np.uint8)
-    for layer in range(len(hits.terrain.layers)):
-        here = ground.layer == layer
-        if here.any():
-            east, north = (axis[here].astype(np.float64) for axis in (ground.east, ground.north))
-            wet = water.at(layer, ground.column[here], ground.row[here])
-            classes[here] = _classify(
-                hits.elevation[here], np.hypot(east, north), north, hits.latitude[here], wet, rules
-            )
+    tables = tuple(np.array(line, np.float64) for line in (rules.tree_line, rules.snow_line))
+    limits = (
+        rules.aspect_shift,
+        rules.alpine_belt,
+        rules.rock_slope,
+        rules.cliff_slope,
+        rules.snow_slope,
+        rules.field_slope,
+    )
+    _classify(ground.layer, hits.elevation, hits.latitude, ground.east, ground.north, *tables, limits, classes)
+    several = len(hits.terrain.layers) > 1
+    for layer in np.unique(ground.layer[ground.layer >= 0]).tolist() if several else [0]:
+        column = np.where(ground.layer == layer, ground.column, np.nan) if several else ground.column
+        classes[water.at(layer, column.ravel(), ground.row.ravel()).reshape(classes.shape)] = WATER
     return classes
 
 
@@ -70,21 +79,50 @@ def segment_colours(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return SEGMENT_COLOURS[classes]
 
 
+@njit(nogil=True, cache=True)
 def _classify(
-    elevation: NDArray[np.float64],
-    slope: NDArray[np.float64],
-    north: NDArray[np.float64],
-    latitude: NDArray[np.float64],
-    water: NDArray[np.bool_],
-    rules: CoverRules,
-) -> NDArray[np.uint8]:
-    # +1 where the ground faces the pole: it then falls toward the pole, by the full slope.
-    poleward = -north * np.sign(latitude) / np.maximum(slope, 1e-6)
-    height = elevation + rules.aspect_shift * poleward * np.minimum(slope, 1.0)
-    trees, snow = (np.interp(np.abs(latitude), *line) for line in (rules.tree_line, rules.snow_line))
-    below = height < trees
-    classes = np.where(below & (slope >= rules.field_slope), FOREST, MEADOW)
-    steep = slope >= np.where(below, rules.cliff_slope, rules.rock_slope)
-    classes = np.where(steep | (height >= trees + rules.alpine_belt), ROCK, classes)
-    classes = np.where((height >= snow) & (slope < rules.snow_slope), SNOW, classes)
-    return np.where(water, WATER, classes).astype(np.uint8)
+    layer: Any,
+    elevation: Any,
+    latitude: Any,
+    east: Any,
+    north: Any,
+    tree_line: Any,
+    snow_line: Any,
+    limits: Any,
+    classes: Any,
+) -> None:
+    """Classes of dry ground; ``limits`` are the last six of `CoverRules`."""
+    aspect_shift, alpine_belt, rock_slope, cliff_slope, snow_slope, field_slope = limits
+    height, width = layer.shape
+    for v in range(height):
+        for u in range(width):
+            if layer[v, u] < 0:
+                continue
+            x, y, lat = np.float64(east[v, u]), np.float64(north[v, u]), latitude[v, u]
+            slope = math.sqrt(x * x + y * y)
+            # +1 where the ground faces the pole: it then falls toward the pole, by the full slope.
+            poleward = -y * np.sign(lat) / max(slope, 1e-6)
+            h = elevation[v, u] + aspect_shift * poleward * min(slope, 1.0)
+            trees, snow = _line(tree_line, abs(lat)), _line(snow_line, abs(lat))
+            below = h < trees
+            if h >= snow and slope < snow_slope:
+                classes[v, u] = SNOW
+            elif slope >= (cliff_slope if below else rock_slope) or h >= trees + alpine_belt:
+                classes[v, u] = ROCK
+            elif below and slope >= field_slope:
+                classes[v, u] = FOREST
+            else:
+                classes[v, u] = MEADOW
+
+
+@njit(inline="always")
+def _line(table: Any, latitude: float) -> float:
+    """Height at a latitude, linear between the entries of a table [2, n], constant beyond them."""
+    last = table.shape[1] - 1
+    if latitude <= table[0, 0]:
+        return float(table[1, 0])
+    for k in range(last):
+        if latitude < table[0, k + 1]:
+            rise = (table[1, k + 1] - table[1, k]) / (table[0, k + 1] - table[0, k])
+            return float(rise * (latitude - table[0, k]) + table[1, k])
+    return float(table[1, last])

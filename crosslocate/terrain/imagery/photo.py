@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslocate.terrain.casting.hits import Hits
+from crosslocate.terrain.casting.positions import ray_directions
 from crosslocate.terrain.imagery.appearance import Appearance
 from crosslocate.terrain.imagery.relief import Ground
 from crosslocate.terrain.imagery.sensor import develop
@@ -12,8 +13,10 @@ from crosslocate.terrain.imagery.shading import radiance
 
 def shaded_ground(hits: Hits, ground: Ground) -> NDArray[np.float32]:
     """What shading needs of the ground: position, rise and elevation, 0 in the sky, float32 ``[H, W, 5]``."""
-    elevation = np.nan_to_num(hits.elevation).astype(np.float32)
-    return np.dstack([ground.place, ground.east, ground.north, elevation])
+    found = np.zeros((*hits.distance.shape, 5), np.float32)
+    found[..., :2], found[..., 2], found[..., 3] = ground.place, ground.east, ground.north
+    np.copyto(found[..., 4], hits.elevation, where=~hits.sky, casting="same_kind")
+    return found
 
 
 def photo(
@@ -36,7 +39,7 @@ def photo(
     """
     light = radiance(
         look,
-        hits.camera.ray_directions().astype(np.float32),
+        ray_directions(hits.camera),
         hits.distance,
         shaded_ground(hits, ground),
         segments,

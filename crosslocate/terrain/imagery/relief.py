@@ -42,8 +42,8 @@ class Ground:
         row: See ``column``.
         east: Rise toward true east in metres per metre, 0 where unknown and in the sky, float32 ``[H, W]``.
         north: Rise toward true north.
-        place: Metres east and north of a point of the terrain, float32 ``[H, W, 2]``. The scale is right at the centre
-            of the first layer and used everywhere: 1 % off over one degree, which a texture does not show.
+        first: Raster coordinates (column, row) in the terrain's first layer.
+        metres: Matrix from steps (column, row) of that layer to metres (east, north), ``[2, 2]``.
     """
 
     layer: NDArray[np.int8]
@@ -51,7 +51,19 @@ class Ground:
     row: Floats
     east: NDArray[np.float32]
     north: NDArray[np.float32]
-    place: NDArray[np.float32]
+    first: tuple[Floats, Floats]
+    metres: Floats
+
+    @cached_property
+    def place(self) -> NDArray[np.float32]:
+        """Metres east and north of a point of the terrain, 0 in the sky, float32 ``[H, W, 2]``.
+
+        The scale is right at the centre of the first layer and used everywhere: 1 % off over one degree, which a
+        texture does not show.
+        """
+        place = np.empty((*self.layer.shape, 2), np.float32)
+        _fill_place(self.layer, *self.first, self.metres, place)
+        return place
 
 
 class Relief:
@@ -66,14 +78,13 @@ class Relief:
 
     def at(self, hits: Hits) -> Ground:
         """The ground at the hits of a view."""
-        shape, sheets = hits.distance.shape, self.terrain.sheets
+        sheets = self.terrain.sheets
         layer, column, row = locate(hits)
-        rise = np.zeros((*shape, 2), np.float32)
+        rise = np.zeros((2, *hits.distance.shape), np.float32)
         pixel = hits.camera.focal_length
         for k, dem in enumerate(self.terrain.layers):
             here = np.flatnonzero(sheets.layer == k)
-            jacobian = self._jacobians[k]
-            spacing = 1.0 / np.sqrt(np.abs(np.linalg.det(jacobian[len(jacobian) // 2, jacobian.shape[1] // 2])))
+            jacobian, spacing = self._jacobians[k], self._spacings[k]
             _fill_rise(
                 self.terrain.posts,
                 sheets.offset[here],
@@ -85,20 +96,26 @@ class Relief:
                 column,
                 row,
                 hits.distance,
-                float(spacing * pixel),
+                spacing * pixel,
                 dem.shape[0],
                 dem.shape[1],
                 rise,
             )
-        first = hits.pixel(0)
-        metres = metres_per_post(self.terrain.layers[0])
-        place = np.stack([metres[axis, 0] * first[0] + metres[axis, 1] * first[1] for axis in range(2)], axis=-1)
-        place[hits.sky] = 0.0
-        return Ground(layer, column, row, rise[..., 0], rise[..., 1], place.astype(np.float32))
+        return Ground(layer, column, row, rise[0], rise[1], hits.pixel(0), self._metres)
 
     @cached_property
     def _jacobians(self) -> list[Floats]:
         return [posts_per_metre(dem) for dem in self.terrain.layers]
+
+    @cached_property
+    def _spacings(self) -> list[float]:
+        """Metres between posts amid each layer."""
+        middles = (nodes[len(nodes) // 2, nodes.shape[1] // 2] for nodes in self._jacobians)
+        return [float(abs(np.linalg.det(middle)) ** -0.5) for middle in middles]
+
+    @cached_property
+    def _metres(self) -> Floats:
+        return metres_per_post(self.terrain.layers[0])
 
 
 def locate(hits: Hits) -> tuple[NDArray[np.int8], Floats, Floats]:
@@ -164,6 +181,34 @@ def _difference(before: float, here: float, after: float) -> float:
 
 
 @njit
+def _inner_gradient(posts: Any, at: int, columns: int, x: float, y: float) -> tuple[float, float]:
+    """The gradient where the twelve posts around are known: between posts ``at`` and the next column and row."""
+    above, below, last = at - columns, at + columns, at + 2 * columns
+    w = posts[at] - posts[at - 1], posts[below] - posts[below - 1]
+    m = posts[at + 1] - posts[at], posts[below + 1] - posts[below]
+    e = posts[at + 2] - posts[at + 1], posts[below + 2] - posts[below + 1]
+    n = posts[at] - posts[above], posts[at + 1] - posts[above + 1]
+    k = posts[below] - posts[at], posts[below + 1] - posts[at + 1]
+    s = posts[last] - posts[below], posts[last + 1] - posts[below + 1]
+    nw, ne, sw, se = (1.0 - x) * (1.0 - y), x * (1.0 - y), (1.0 - x) * y, x * y
+    across = nw * (0.5 * (m[0] + w[0])) + ne * (0.5 * (e[0] + m[0]))
+    across = across + sw * (0.5 * (m[1] + w[1])) + se * (0.5 * (e[1] + m[1]))
+    down = nw * (0.5 * (k[0] + n[0])) + ne * (0.5 * (k[1] + n[1]))
+    return across, down + sw * (0.5 * (s[0] + k[0])) + se * (0.5 * (s[1] + k[1]))
+
+
+@njit(nogil=True, cache=True)
+def _fill_place(layer: Any, column: Any, row: Any, metres: Any, place: Any) -> None:
+    height, width = layer.shape
+    for v in range(height):
+        for u in range(width):
+            c, r = column[v, u], row[v, u]
+            known = layer[v, u] >= 0
+            place[v, u, 0] = metres[0, 0] * c + metres[0, 1] * r if known else 0.0
+            place[v, u, 1] = metres[1, 0] * c + metres[1, 1] * r if known else 0.0
+
+
+@njit
 def _gradient(
     posts: Any, first: int, rows: int, columns: int, column: float, row: float, level: int
 ) -> tuple[float, float]:
@@ -172,6 +217,10 @@ def _gradient(
     c, r = min(column * scale, columns - 1.0), min(row * scale, rows - 1.0)
     j, i = min(int(c), columns - 2), min(int(r), rows - 2)
     x, y = c - j, r - i
+    if j > 0 and i > 0 and j < columns - 2 and i < rows - 2:
+        across, down = _inner_gradient(posts, first + i * columns + j, columns, x, y)
+        if not math.isnan(across + down):
+            return across * scale, down * scale
     across, down = 0.0, 0.0
     for di in range(2):
         for dj in range(2):
@@ -205,7 +254,7 @@ def _fill_rise(
     columns: int,
     rise: Any,
 ) -> None:
-    """Fill the rise to the east and north [H, W, 2] at the hits of one layer; up to ``near`` metres level 0 serves."""
+    """Fill the rise to the east and north [2, H, W] at the hits of one layer; up to ``near`` metres level 0 serves."""
     height, width = layer.shape
     n, m = jacobian.shape[0], jacobian.shape[1]
     coarsest = len(offset) - 1
@@ -215,7 +264,8 @@ def _fill_rise(
                 continue
             c, r = column[v, u], row[v, u]
             border = min(min(c, columns - 1 - c), min(r, rows - 1 - r)) / FROM_BORDER
-            detail = min(math.log2(max(min(distance[v, u] / near, border), 1.0)), float(coarsest))
+            posts_wide = min(distance[v, u] / near, border)
+            detail = min(math.log2(posts_wide), float(coarsest)) if posts_wide > 1.0 else 0.0
             fine = int(detail)
             share = detail - fine
             across, down = _gradient(posts, offset[fine], sheet_rows[fine], sheet_columns[fine], c, r, fine)
@@ -234,4 +284,4 @@ def _fill_rise(
                 r_per = (1.0 - y) * ((1.0 - x) * jacobian[i, j, 1, way] + x * jacobian[i, j + 1, 1, way]) + y * (
                     (1.0 - x) * jacobian[i + 1, j, 1, way] + x * jacobian[i + 1, j + 1, 1, way]
                 )
-                rise[v, u, way] = across * c_per + down * r_per
+                rise[way, v, u] = across * c_per + down * r_per

@@ -67,25 +67,21 @@ class WaterMap:
 
         Args:
             layer: Number of the layer.
-            column: Raster coordinates within the layer, [n].
+            column: Raster coordinates within the layer, [n]; NaN where the answer is no.
             row: See ``column``.
         """
         sheet, _ = self._sheets[layer]
         level = int(self.terrain.sheets.level[sheet])
         rows, columns = int(self.terrain.sheets.rows[sheet]), int(self.terrain.sheets.columns[sheet])
-        c = np.minimum(column / (1 << level), columns - 1)
-        r = np.minimum(row / (1 << level), rows - 1)
-        j, i = np.minimum(c.astype(np.int64), columns - 2), np.minimum(r.astype(np.int64), rows - 2)
-        across = -(-(columns - 1) // BLOCK)
-        block = (i // BLOCK) * across + j // BLOCK
-        wet = np.zeros(len(block), np.bool_)
-        order = np.argsort(block, kind="stable")
-        numbers, first = np.unique(block[order], return_index=True)
-        for number, here in zip(numbers.tolist(), np.split(order, first[1:]), strict=True):
+        down, across = (-(-(posts - 1) // BLOCK) for posts in (rows, columns))
+        wet = np.zeros(len(column), np.bool_)
+        order, first = _by_block(column, row, 1.0 / (1 << level), rows, columns, BLOCK, across, down * across)
+        for number in np.flatnonzero(np.diff(first)).tolist():
             known = self._block(layer, number // across, number % across)
             if known.any():
+                here = order[first[number] : first[number + 1]]
                 top, left = number // across * BLOCK, number % across * BLOCK
-                wet[here] = _interpolate(known, c[here] - left, r[here] - top) >= 0.5
+                _fill_wet(known, here, column, row, 1.0 / (1 << level), rows, columns, top, left, wet)
         return wet
 
     def _block(self, layer: int, down: int, right: int) -> Blocks:
@@ -209,11 +205,38 @@ def _measure(posts: Any, labels: Any, count: int, flat_range: float) -> Any:
     return size, np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) + 1, beside, lower
 
 
-def _interpolate(mask: Blocks, column: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bilinear share of a mask at raster coordinates within it."""
-    j = np.minimum(column.astype(np.int64), mask.shape[1] - 2)
-    i = np.minimum(row.astype(np.int64), mask.shape[0] - 2)
-    x, y = column - j, row - i
-    north = mask[i, j] * (1 - x) + mask[i, j + 1] * x
-    south = mask[i + 1, j] * (1 - x) + mask[i + 1, j + 1] * x
-    return np.asarray(north * (1 - y) + south * y)
+@njit(nogil=True, cache=True)
+def _by_block(column: Any, row: Any, scale: float, rows: int, columns: int, size: int, across: int, blocks: int) -> Any:
+    """Numbers of the places, block by block (a counting sort), and the index of the first of each block and the end."""
+    block = np.empty(len(column), np.int64)
+    first = np.zeros(blocks + 1, np.int64)
+    for n in range(len(column)):
+        if math.isnan(column[n]):
+            block[n] = -1
+        else:
+            j, i = min(int(column[n] * scale), columns - 2), min(int(row[n] * scale), rows - 2)
+            block[n] = i // size * across + j // size
+            first[block[n] + 1] += 1
+    for k in range(blocks):
+        first[k + 1] += first[k]
+    free = first.copy()
+    order = np.empty(first[blocks], np.int64)
+    for n in range(len(column)):
+        if block[n] >= 0:
+            order[free[block[n]]] = n
+            free[block[n]] += 1
+    return order, first
+
+
+@njit(nogil=True, cache=True)
+def _fill_wet(
+    known: Any, here: Any, column: Any, row: Any, scale: float, rows: int, columns: int, top: int, left: int, wet: Any
+) -> None:
+    """Whether at least half of the posts around the places ``here`` of a block are water, by area (bilinear)."""
+    for n in here:
+        c, r = min(column[n] * scale, columns - 1.0) - left, min(row[n] * scale, rows - 1.0) - top
+        j, i = min(int(c), known.shape[1] - 2), min(int(r), known.shape[0] - 2)
+        x, y = c - j, r - i
+        north = known[i, j] * (1.0 - x) + known[i, j + 1] * x
+        south = known[i + 1, j] * (1.0 - x) + known[i + 1, j + 1] * x
+        wet[n] = north * (1.0 - y) + south * y >= 0.5

@@ -132,7 +132,7 @@ class Scene:
 
     def segment_colours(self) -> NDArray[np.uint8]:
         """The classes' colours, RGB [H, W, 3]; those of the map's legend where it is asked for."""
-        land_cover, image = self.world.land_cover, SEGMENT_COLOURS[self.segments]
+        land_cover, image = self.world.land_cover, np.take(SEGMENT_COLOURS, self.segments, axis=0)
         return self._over(image, land_cover.legend.colours) if land_cover and land_cover.own_colours else image
 
     def normals(self) -> NDArray[np.float32]:
