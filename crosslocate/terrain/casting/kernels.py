@@ -35,6 +35,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+MARGIN = 2e-3
+"""Metres by which terrain is taken to be higher than it is, against rounding."""
+
 OVERLAP = 1e-4
 """Metres added to every step so that rounding cannot leave the march on a cell border."""
 
@@ -64,6 +67,15 @@ BORDER = 1.0
 
 FILLED = 6
 """Rays that meet one cell from which on they are taken together."""
+
+CHUNK = 64
+"""Pieces of a column that are looked at together, at most."""
+
+PIECE = 1.98
+"""Length of a piece in cells: from its middle a block of 2 x 2 cells and the ring around it cover it."""
+
+MILD = 4.0
+"""Slopes up to which the height of a ray is taken as a parabola."""
 
 BATCH = 16
 """Image columns that are collected before they are written."""
@@ -312,15 +324,16 @@ def seek(
             above = top - height - swell * bend
             if above < 0.0 or level == finest:
                 size = 1 << level
+                # out of the block or, where its last cells are missing, out of the sheet
                 length = np.inf
                 if along > 0.0:
-                    length = ((block_j + 1) * size - column) / along
+                    length = (min((block_j + 1) * size, right) - column) / along
                 elif along < 0.0:
-                    length = (block_j * size - column) / along
+                    length = (max(block_j * size, left) - column) / along
                 if down > 0.0:
-                    length = min(length, ((block_i + 1) * size - row) / down)
+                    length = min(length, (min((block_i + 1) * size, bottom) - row) / down)
                 elif down < 0.0:
-                    length = min(length, (block_i * size - row) / down)
+                    length = min(length, (max(block_i * size, left) - row) / down)
                 length = max(length, 0.0) + OVERLAP
                 if above < 0.0 and above - swell * fall * length < 0.0:
                     s += length
@@ -335,19 +348,22 @@ def seek(
 @compiled
 def cross_cell(
     posts: Any,
-    table: Any,
+    width: int,
     triangles: bool,
-    sheet: int,
+    at: int,
     curvature: float,
     height: float,
     s: float,
-    column: float,
-    row: float,
+    x: float,
+    y: float,
     along: float,
     down: float,
     length: float,
 ) -> tuple[float, float, float, float, float, float, float, float]:
-    """Terrain along the track in one cell as parabolas of u, the ground distance from the entry.
+    """Terrain along the track in the cell whose first post is ``posts[at]`` as parabolas of u.
+
+    u is the ground distance from the entry, where the track is at the share x of the columns and y of the rows of the
+    cell; ``along`` and ``down`` are their derivatives.
 
     Returns:
         Coefficients of u^0, u^1, u^2 of X, of Y, and of u^3 of X (below a millimetre in the root, but not always in the
@@ -355,10 +371,6 @@ def cross_cell(
         surface: on triangles it may end at the diagonal (from the cell's first to its last post, north-west to
         south-east where rows run south).
     """
-    j, i = int(column), int(row)
-    x, y = column - j, row - i
-    width = table[sheet, 0]
-    at = table[sheet, 2] + i * width + j
     first = float(posts[at])
     across = float(posts[at + 1]) - first
     below = float(posts[at + width]) - first
@@ -394,6 +406,8 @@ def first_root(q0: float, q1: float, q2: float, length: float) -> float:
     """Smallest u in [0, length] where q0 + q1 u + q2 u^2 reaches zero from below; -1 when there is none."""
     if q0 >= 0.0:
         return 0.0
+    if q0 + length * (q1 + length * q2) < 0.0 and (q1 <= 0.0 or q1 + 2.0 * q2 * length >= 0.0):
+        return -1.0  # below at both ends, and no crest between
     discriminant = q1 * q1 - 4.0 * q2 * q0
     if discriminant < 0.0:
         return -1.0
@@ -437,8 +451,11 @@ def march(
             )
             if length < 0.0:
                 break
+            j, i = int(column), int(row)
+            width = table[sheet, 0]
+            at = table[sheet, 2] + i * width + j
             x0, x1, x2, y0, y1, y2, x3, length = cross_cell(
-                posts, table, triangles, sheet, curvature, height, s, column, row, along, down, length
+                posts, width, triangles, at, curvature, height, s, column - j, row - i, along, down, length
             )
             u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
             if u >= 0.0:
@@ -451,15 +468,313 @@ def march(
 
 @compiled
 def fill(
-    x0: float, x1: float, x2: float, y0: float, y1: float, y2: float, x3: float, length: float, slopes: Any, out: Any
+    x0: float,
+    x1: float,
+    x2: float,
+    y0: float,
+    y1: float,
+    y2: float,
+    x3: float,
+    length: float,
+    slopes: Any,
+    secants: Any,
+    out: Any,
 ) -> None:
-    """Horizontal distances of rays that all meet one surface, by their slopes; a loop without branches."""
+    """Lengths of rays that all meet one surface, by their slopes and secants; a loop without branches.
+
+    Roots are taken in single precision: to a ten millionth of the way through the cell.
+    """
+    end = np.float32(length)
     for n in range(len(slopes)):
         slope = slopes[n]
         q0, q1, q2 = y0 - slope * x0, y1 - slope * x1, y2 - slope * x2
-        u = -2.0 * q0 / (q1 + math.sqrt(max(q1 * q1 - 4.0 * q2 * q0, 0.0)))
-        u = min(u, length) if q0 < 0.0 else 0.0
-        out[n] = (x0 + u * (x1 + u * (x2 + u * x3))) * math.sqrt(1.0 + slope * slope)
+        discriminant = q1 * q1 - 4.0 * q2 * q0
+        discriminant = discriminant if discriminant > 0.0 else 0.0
+        u = np.float32(-2.0 * q0) / (np.float32(q1) + math.sqrt(np.float32(discriminant)))
+        u = u if u < end else end
+        u = u if q0 < 0.0 else np.float32(0.0)
+        out[n] = (x0 + u * (x1 + u * (x2 + u * x3))) * secants[n]
+
+
+@compiled
+def parabola(curvature: float, height: float, slope: float, s: float, span: float) -> tuple[float, float, float, float]:
+    """Height above sea level of a ray around ground distance s.
+
+    Returns:
+        Value, derivative, half the second derivative, and an error that the parabola does not exceed on s to s + span.
+    """
+    sine, versine = arc(curvature, s)
+    cosine = 1.0 - curvature * versine
+    rise = versine + slope * sine
+    first = curvature * sine + slope * cosine
+    second = curvature * (cosine - slope * curvature * sine)
+    share = 1.0 / (1.0 - curvature * rise)
+    h1 = first * (1.0 + curvature * height) * share * share
+    h2 = (0.5 * second * share + curvature * first * first * share * share) * (1.0 + curvature * height) * share
+    steep = abs(slope) + 0.1
+    third = curvature * curvature * (1.0 + 8.0 * steep + 8.0 * steep * steep * steep)
+    return (height + rise) * share, h1, h2, MARGIN + 0.25 * third * span * span * span
+
+
+@compiled
+def scan(
+    tops: Any,
+    base: int,
+    width: int,
+    c0: float,
+    c1: float,
+    c2: float,
+    r0: float,
+    r1: float,
+    r2: float,
+    h0: float,
+    h1: float,
+    h2: float,
+    step: float,
+    count: int,
+    places: Any,
+    gaps: Any,
+) -> int:
+    """Compare terrain with a ray in pieces of a track; a loop without branches.
+
+    Args:
+        tops: Of ``Ground``.
+        base: Index of the first top of the blocks of 2 x 2 cells.
+        width: Blocks in a row.
+        c0: Column of the first piece's beginning, in blocks, with ``c1`` and ``c2`` a parabola of the distance from it.
+        c1: See ``c0``.
+        c2: See ``c0``.
+        r0: The same of the row.
+        r1: See ``r0``.
+        r2: See ``r0``.
+        h0: The same of the height of the ray.
+        h1: See ``h0``.
+        h2: See ``h0``.
+        step: Length of a piece in metres, at most `PIECE` cells.
+        count: Number of pieces.
+        places: Work space, int64.
+        gaps: Receives how far terrain may rise above the lowest point of the ray in each piece.
+
+    Returns:
+        Number of pieces where it may.
+    """
+    found = 0
+    for k in range(count):
+        d = (k + 0.5) * step
+        at = np.floor(r0 + d * (r1 + d * r2)) * width + np.floor(c0 + d * (c1 + d * c2))
+        places[k] = int(at)
+        gaps[k] = h0 + d * (h1 + d * h2) - 0.5 * step * abs(h1 + 2.0 * d * h2)  # it is convex
+    for k in range(count):
+        gap = tops[np.uint64(base + places[k])] - gaps[k]
+        gaps[k] = gap
+        found += gap > 0.0
+    return found
+
+
+@compiled
+def fit_chunk(table: Any, sheet: int, part: Any, s: float, step: float, count: int) -> int:
+    """How many pieces from s on lie in the sheet and run through it monotonously: ``count``, halved until they do."""
+    right, bottom = table[sheet, 0] - 1.0, table[sheet, 1] - 1.0
+    d = s - part[7]
+    along, down = part[1] + 2.0 * d * part[2], part[4] + 2.0 * d * part[5]
+    column, row = part[0] + d * (part[1] + d * part[2]), part[3] + d * (part[4] + d * part[5])
+    if not (0.0 <= column < right and 0.0 <= row < bottom):
+        return 0
+    while count > 0:
+        e = d + count * step
+        column, row = part[0] + e * (part[1] + e * part[2]), part[3] + e * (part[4] + e * part[5])
+        if (
+            0.0 <= column < right
+            and 0.0 <= row < bottom
+            and along * (part[1] + 2.0 * e * part[2]) >= 0.0
+            and down * (part[4] + 2.0 * e * part[5]) >= 0.0
+        ):
+            return count
+        count >>= 1
+    return 0
+
+
+@compiled
+def answer(
+    x0: float,
+    x1: float,
+    x2: float,
+    y0: float,
+    y1: float,
+    y2: float,
+    x3: float,
+    length: float,
+    n: int,
+    slopes: Any,
+    secants: Any,
+    out: Any,
+) -> int:
+    """Fill in the lengths of the rays from n on that meet a surface; returns the number of the first that does not."""
+    count = len(slopes)
+    # rays up to the slope of the surface where it ends meet it
+    far = x0 + length * (x1 + length * x2)
+    last = y0 + length * (y1 + length * y2) - slopes[n] * far
+    if last >= 0.0:
+        step = (slopes[count - 1] - slopes[0]) / max(count - 1, 1)
+        until = n + 1 + int(min(last / max(far * step, 1e-30), count - n - 1.0))
+        if until - n >= FILLED:
+            fill(x0, x1, x2, y0, y1, y2, x3, length, slopes[n:until], secants[n:until], out[n:until])
+            n = until
+    # those above it may meet it before
+    while n < count:
+        slope = slopes[n]
+        u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
+        if not u >= 0.0:
+            break
+        out[n] = (x0 + u * (x1 + u * (x2 + u * x3))) * secants[n]
+        n += 1
+    return n
+
+
+@compiled
+def meet(
+    posts: Any,
+    tops: Any,
+    table: Any,
+    triangles: bool,
+    sheet: int,
+    part: Any,
+    curvature: float,
+    height: float,
+    s: float,
+    level: int,
+    n: int,
+    slopes: Any,
+    secants: Any,
+    out: Any,
+) -> tuple[float, int]:
+    """Go from s to the end of a stretch, and fill in the lengths of the rays that end there.
+
+    Returns:
+        Where it ended, and the number of the first ray that goes on.
+    """
+    width = table[sheet, 0]
+    while True:
+        s, column, row, along, down, length = seek(
+            posts, tops, table, sheet, part, curvature, height, slopes[n], s, level, 0, 0.0
+        )
+        if length < 0.0:
+            return s, n
+        j, i = int(column), int(row)
+        at = table[sheet, 2] + i * width + j
+        x0, x1, x2, y0, y1, y2, x3, length = cross_cell(
+            posts, width, triangles, at, curvature, height, s, column - j, row - i, along, down, length
+        )
+        n = answer(x0, x1, x2, y0, y1, y2, x3, length, n, slopes, secants, out)
+        if n == len(slopes):
+            return s, n
+        s += length
+        level = 1
+
+
+@compiled
+def lines(position: float, speed: float, bend: float, length: float, cuts: Any) -> int:
+    """Where a track crosses lines between posts: distances at which position + speed u + bend u^2 is an integer.
+
+    The parabola is nearly straight on the length. ``cuts`` receives the distances and, at the end, infinity.
+
+    Returns:
+        Number of crossings before ``length``; -1 when the parabola is too curved.
+    """
+    end = position + length * (speed + length * bend)
+    if speed > 0.0:
+        count, nearest, step = int(end) - int(position), int(position) + 1, 1
+    else:
+        count, nearest, step = int(position) - int(end), int(position), -1
+    if count > 0:
+        if abs(bend) * length > 1e-3 * abs(speed):
+            return -1
+        pace = 1.0 / speed
+        turn = bend * pace
+        for k in range(count):
+            u = (nearest + k * step - position) * pace
+            cuts[k] = u - turn * u * u * (1.0 - 2.0 * turn * u)
+    cuts[count] = np.inf
+    return count
+
+
+@compiled
+def walk(
+    posts: Any,
+    tops: Any,
+    table: Any,
+    triangles: bool,
+    sheet: int,
+    part: Any,
+    cuts: Any,
+    curvature: float,
+    height: float,
+    s: float,
+    end: float,
+    n: int,
+    slopes: Any,
+    secants: Any,
+    out: Any,
+) -> int:
+    """Go from cell to cell from s to ``end``, all of it inside the sheet, and fill in the rays that end there.
+
+    Returns:
+        The number of the first ray that goes on.
+    """
+    count = len(slopes)
+    c0, c1, c2, r0, r1, r2, origin = part[0], part[1], part[2], part[3], part[4], part[5], part[7]
+    start = s - origin
+    column, row = c0 + start * (c1 + start * c2), r0 + start * (r1 + start * r2)
+    along, down = c1 + 2.0 * start * c2, r1 + 2.0 * start * r2
+    length = end - s
+    across, below = lines(column, along, c2, length, cuts[0]), lines(row, down, r2, length, cuts[1])
+    if across < 0 or below < 0:
+        part[6] = end
+        return meet(posts, tops, table, triangles, sheet, part, curvature, height, s, 0, n, slopes, secants, out)[1]
+    width = table[sheet, 0]
+    h0, h1, h2, error = parabola(curvature, height, slopes[n], s, length)
+    ray = h0 - error
+    right, lower, step = 1 if along > 0.0 else -1, 1 if down > 0.0 else -1, width if down > 0.0 else -width
+    j, i = int(column), int(row)
+    at = table[sheet, 2] + i * width + j
+    v = w = 0
+    begin = 0.0
+    for _ in range(across + below + 1):
+        to_side, to_row = cuts[0, v], cuts[1, w]
+        sideways = to_side < to_row
+        leave = min(min(to_side, to_row), length)
+        ahead = h0 + leave * (h1 + leave * h2) - error
+        top = max(max(posts[at], posts[at + 1]), max(posts[at + width], posts[at + width + 1]))
+        if top > min(ray, ahead):
+            before = n
+            while begin < leave:
+                d = start + begin
+                x0, x1, x2, y0, y1, y2, x3, size = cross_cell(
+                    posts,
+                    width,
+                    triangles,
+                    at,
+                    curvature,
+                    height,
+                    s + begin,
+                    c0 + d * (c1 + d * c2) - j,
+                    r0 + d * (r1 + d * r2) - i,
+                    c1 + 2.0 * d * c2,
+                    r1 + 2.0 * d * r2,
+                    leave - begin + OVERLAP,
+                )
+                n = answer(x0, x1, x2, y0, y1, y2, x3, size, n, slopes, secants, out)
+                if n == count:
+                    return n
+                begin += size
+            if n > before:
+                h0, h1, h2, error = parabola(curvature, height, slopes[n], s, length)
+                ahead = h0 + leave * (h1 + leave * h2) - error
+        v, w = (v + 1, w) if sideways else (v, w + 1)
+        j, i = (j + right, i) if sideways else (j, i + lower)
+        at += right if sideways else step
+        ray, begin = ahead, leave
+    return n
 
 
 @compiled
@@ -476,8 +791,12 @@ def cast_column(
     max_distance: float,
     paths: Any,
     part: Any,
+    places: Any,
+    gaps: Any,
+    cuts: Any,
     curvature: float,
     slopes: Any,
+    secants: Any,
     out: Any,
 ) -> int:
     """March once for rays of one azimuth with growing slopes; ``out`` receives their lengths.
@@ -485,9 +804,8 @@ def cast_column(
     Returns:
         How many of them meet terrain: all from the first on, up to the sky line.
     """
-    n, count = 0, len(slopes)
-    step = (slopes[count - 1] - slopes[0]) / max(count - 1, 1)
-    s, level = 0.0, 0
+    n, count, room = 0, len(slopes), CHUNK // 8
+    s = 0.0
     while n < count:
         limit = min(max_distance, horizon(curvature, height, highest, slopes[n]))
         if s >= limit:
@@ -496,36 +814,80 @@ def cast_column(
         if sheet < 0:
             s = part[6] if sheet == -1 else np.inf
             continue
-        while True:
-            s, column, row, along, down, length = seek(
-                posts, tops, table, sheet, part, curvature, height, slopes[n], s, level, 0, 0.0
+        end = part[6]
+        base, width = table[sheet, 3], table[sheet, 3 + TOP_LEVELS]
+        while s < end:
+            d, e = s - part[7], end - part[7]
+            pace = max(
+                max(abs(part[1] + 2.0 * d * part[2]), abs(part[1] + 2.0 * e * part[2])),
+                max(abs(part[4] + 2.0 * d * part[5]), abs(part[4] + 2.0 * e * part[5])),
             )
-            if length < 0.0:
+            step = PIECE / pace
+            pieces = 0
+            if abs(slopes[n]) < MILD:
+                pieces = fit_chunk(table, sheet, part, s, step, min(room, int((end - s) / step) + 1))
+            if pieces == 0:
+                part[6] = end
+                s, n = meet(
+                    posts, tops, table, triangles, sheet, part, curvature, height, s, 0, n, slopes, secants, out
+                )
                 break
-            x0, x1, x2, y0, y1, y2, x3, length = cross_cell(
-                posts, table, triangles, sheet, curvature, height, s, column, row, along, down, length
+            h0, h1, h2, error = parabola(curvature, height, slopes[n], s, pieces * step)
+            found = scan(
+                tops,
+                base,
+                width,
+                0.5 * (part[0] + d * (part[1] + d * part[2])),
+                0.5 * (part[1] + 2.0 * d * part[2]),
+                0.5 * part[2],
+                0.5 * (part[3] + d * (part[4] + d * part[5])),
+                0.5 * (part[4] + 2.0 * d * part[5]),
+                0.5 * part[5],
+                h0 - error,
+                h1,
+                h2,
+                step,
+                pieces,
+                places,
+                gaps,
             )
-            # rays up to the slope of the surface where it ends meet it
-            last = y0 + length * (y1 + length * y2) - slopes[n] * (x0 + length * (x1 + length * x2))
-            if last >= 0.0:
-                share = last / ((x0 + length * (x1 + length * x2)) * step) if step > 0.0 else np.inf
-                until = n + 1 + int(min(share, count - n - 1.0))
-                if until - n >= FILLED:
-                    fill(x0, x1, x2, y0, y1, y2, x3, length, slopes[n:until], out[n:until])
-                    n = until
-            # those above it may meet it before
-            while n < count:
-                slope = slopes[n]
-                u = first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
-                if not u >= 0.0:
-                    break
-                out[n] = (x0 + u * (x1 + u * (x2 + u * x3))) * math.sqrt(1.0 + slope * slope)
-                n += 1
-            if n == count:
-                return n
-            s += length
-            level = 1
-        level = 0
+            begin, k = s, 0
+            s = min(begin + pieces * step, end)
+            room = min(2 * room, CHUNK)
+            if found == 0:
+                continue
+            before = n
+            while k < pieces:
+                if gaps[k] > 0.0:
+                    k_end = k + 1
+                    while k_end < pieces and gaps[k_end] > 0.0:
+                        k_end += 1
+                    n = walk(
+                        posts,
+                        tops,
+                        table,
+                        triangles,
+                        sheet,
+                        part,
+                        cuts,
+                        curvature,
+                        height,
+                        begin + k * step,
+                        min(begin + k_end * step, end),
+                        n,
+                        slopes,
+                        secants,
+                        out,
+                    )
+                    if n == count:
+                        return n
+                    k = k_end
+                    if n > before:
+                        s = min(begin + k * step, end)
+                        end = min(end, horizon(curvature, height, highest, slopes[n]))
+                        room = max(min(room, 2 * k), CHUNK // 8)
+                        break
+                k += 1
     return n
 
 
@@ -553,7 +915,8 @@ def cast_level(ground: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any)
     posts, tops, table, first_sheet, unit = ground.posts, ground.tops, ground.table, ground.first, eye.unit
     paths = np.empty((len(eye.unit), 12))
     part = np.empty(8)
-    slopes = np.empty(len(up))
+    slopes, secants = np.empty(len(up)), np.empty(len(up))
+    places, gaps, cuts = np.empty(CHUNK, np.int64), np.empty(CHUNK), np.empty((2, 2 * CHUNK + 2))
     batch = np.empty((BATCH, len(up)), np.float32)
     sky = out[0, 0]
     for first in range(0, len(right), BATCH):
@@ -565,6 +928,7 @@ def cast_level(ground: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any)
             shrink = 1.0 / math.sqrt(1.0 + offset * offset)
             for n in range(len(up)):
                 slopes[n] = up[len(up) - 1 - n] * shrink
+                secants[n] = math.sqrt(1.0 + slopes[n] * slopes[n])
             met = cast_column(
                 posts,
                 tops,
@@ -578,8 +942,12 @@ def cast_level(ground: Any, eye: Any, yaw: float, right: Any, up: Any, out: Any)
                 eye.max_distance,
                 paths,
                 part,
+                places,
+                gaps,
+                cuts,
                 curvature,
                 slopes,
+                secants,
                 batch[v],
             )
             batch[v, met:] = sky

@@ -172,11 +172,35 @@ class RayCaster:
                 f"{place} is outside the elevation model: longitude {west:.4f} to {east:.4f}, "
                 f"latitude {south:.4f} to {north:.4f}"
             )
-        ground = float(self.terrain.elevation_at(camera.longitude, camera.latitude))
+        ground = self._ground_at(camera.longitude, camera.latitude)
         if np.isnan(ground):
             raise TerrainError(f"{place} stands in a void of the elevation model")
         if camera.elevation <= ground:
             raise TerrainError(f"{place} is not above the terrain there: {ground:.2f} m")
+
+    def _ground_at(self, longitude: float, latitude: float) -> float:
+        """Elevation of the surface that rays meet, in the first layer that has any there; NaN in a void of all."""
+        if self.surface == "bilinear":
+            return float(self.terrain.elevation_at(longitude, latitude))
+        for dem in self.terrain.layers:
+            if dem.contains(longitude, latitude):
+                height = _on_triangles(dem, longitude, latitude)
+                if not np.isnan(height):
+                    return height
+        return np.nan
+
+
+def _on_triangles(dem: Dem, longitude: float, latitude: float) -> float:
+    """Elevation of the triangles of a model at a position inside it; NaN in a cell with a void post."""
+    column, row = (float(a) for a in dem.pixel_of(longitude, latitude))
+    j, i = min(int(column), dem.shape[1] - 2), min(int(row), dem.shape[0] - 2)
+    x, y = column - j, row - i
+    (first, second), (third, fourth) = dem.elevation[i : i + 2, j : j + 2].astype(np.float64)
+    if np.isnan(first + second + third + fourth):
+        return np.nan
+    if x > y:
+        return float(first + x * (second - first) + y * (fourth - second))
+    return float(first + x * (fourth - third) + y * (third - first))
 
 
 def _outline(dem: Dem) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
