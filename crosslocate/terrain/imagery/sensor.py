@@ -1,6 +1,7 @@
 """From the light that reaches a camera to the bytes it stores: lens, exposure, tone, sensor noise, JPEG."""
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.terrain.imagery.appearance import Appearance
-from crosslocate.terrain.imagery.noise import hash_gaussian
+from crosslocate.terrain.imagery.noise import gaussians
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 _BRIGHT = 0.32
@@ -33,14 +34,29 @@ def develop(light: NDArray[np.float32], look: Appearance) -> NDArray[np.uint8]:
     cameras do, with all that is brighter than ``_BRIGHT`` counted as that: a sky does not darken the ground.
     """
     blurred = np.asarray(cv2.GaussianBlur(light, (0, 0), look.blur, borderType=cv2.BORDER_REPLICATE), np.float32)
-    mean = math.exp(float(np.log(np.clip(blurred @ _LUMA, 1e-3, _BRIGHT)).mean()))
+    mean = math.exp(_mean_logarithm(blurred))
     gain = look.exposure**2.2 / mean
-    return _expose(blurred, look, gain)
+    height, width, _ = light.shape
+    return _expose(blurred, look, gain, gaussians(height, 3 * width, look.seed))
 
 
-@njit(nogil=True, cache=True)
-def _expose(light: NDArray[np.float32], look: Appearance, gain: float) -> NDArray[np.uint8]:
-    """Vignette, white balance, tone curve, saturation, contrast, grain."""
+@njit(nogil=True, cache=True, error_model="numpy")
+def _mean_logarithm(light: Any) -> float:
+    """Mean of the logarithm of the luminance within limits; row by row, so that no sum gets long."""
+    height, width, _ = light.shape
+    total = 0.0
+    for v in range(height):
+        row = 0.0
+        for u in range(width):
+            luma = light[v, u, 0] * _LUMA[0] + light[v, u, 1] * _LUMA[1] + light[v, u, 2] * _LUMA[2]
+            row += math.log(min(max(luma, 1e-3), _BRIGHT))
+        total += row
+    return total / (height * width)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _expose(light: Any, look: Appearance, gain: float, grain: Any) -> Any:
+    """Vignette, white balance, tone curve, saturation, contrast, and ``grain`` of unit deviation [H, 3 W]."""
     height, width, _ = light.shape
     image = np.empty((height, width, 3), np.uint8)
     reach = 0.25 * (width * width + height * height)
@@ -58,7 +74,7 @@ def _expose(light: NDArray[np.float32], look: Appearance, gain: float) -> NDArra
             for k in range(3):
                 x = grey + look.saturation * (value[k] - grey)
                 x = look.exposure + look.contrast * (x - look.exposure)
-                noise = look.grain * hash_gaussian(3 * u + k, v, look.seed) * (0.6 + 0.8 * math.sqrt(max(0.0, x)))
+                noise = look.grain * grain[v, 3 * u + k] * (0.6 + 0.8 * math.sqrt(max(0.0, x)))
                 image[v, u, k] = np.uint8(min(255.0, max(0.0, 255.0 * x + noise + 0.5)))
     return image
 

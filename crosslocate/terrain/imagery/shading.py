@@ -1,18 +1,20 @@
 """Light that reaches a camera from ground and sky: surface colours, sun and sky light, aerial haze, clouds.
 
-Compiled for one pixel at a time. Colours are linear RGB. East, north and up are metres; the sun is a unit vector
-towards it. Nothing here is a physical atmosphere: the aim is the variety of real photographs while relief, ridges and
-distance stay legible, as they are in a photograph.
+Noise is computed for many pixels at once, all else, compiled, for one pixel at a time. Colours are linear RGB. East,
+north and up are metres; the sun is a unit vector towards it. Nothing here is a physical atmosphere: the aim is the
+variety of real photographs while relief, ridges and distance stay legible.
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from crosslocate.terrain.imagery.appearance import Appearance, Colour
-from crosslocate.terrain.imagery.noise import fractal_noise, value_noise
+from crosslocate.terrain.imagery.noise import fractal_noises, textures, value_noise
 
 SKY, WATER, FOREST, ROCK, MEADOW, ICE = range(6)
 _CLASS_WOODS = (0.0, 0.0, 0.30, -0.1, -0.22, -0.5)
@@ -24,6 +26,13 @@ _GROUND_SEED = 7  # the ground's texture belongs to the world, not to a photogra
 _HAZE_EXTINCTION: Colour = (0.85, 1.0, 1.20)  # blue light is scattered most
 _SNOW_BELT = 500.0  # metres of height from no snow to all snow
 _RAGGED, _RAGGED_PIXELS = 110.0, 20.0  # how far from its border a class is seen, metres and pixels
+_CHUNK = 16384  # pixels that are computed together
+_CLOUDLESS = -0.7  # cloud cover up to which there are no clouds
+
+# Octaves of the ground's texture: wavelength in metres and seed, first those that move the borders between classes.
+_BORDER_OCTAVES = ((70.0, 10), (23.0, 11), (70.0, 12), (23.0, 13))
+_GROUND_OCTAVES = ((55.0, 4), (7.0, 5), (1.6, 6), (0.35, 8), (47.0, 9), (170.0, 1), (38.0, 2), (16.0, 3))
+_PATCH_OCTAVE = ((620.0, 0),)
 _HAZE_LIGHT = 0.93  # brightness of the haze relative to the sky at the horizon
 
 
@@ -49,41 +58,29 @@ def texture(east: float, north: float, wavelength: float, footprint: float, seed
 
 
 @njit
-def sky_radiance(look: Appearance, sun: Colour, ray: Colour, clouds: bool) -> Colour:
-    """Light from the sky along a unit ray; without clouds it is also the colour of the haze."""
+def clear_sky(look: Appearance, sun: Colour, ray: Colour) -> Colour:
+    """Light from the sky without clouds along a unit ray; it is also the colour of the haze."""
     towards = ray[0] * sun[0] + ray[1] * sun[1] + ray[2] * sun[2]
-    height = min(1.0, max(0.0, ray[2] * 1.9)) ** 0.6
+    height = min(1.0, ray[2] * 1.9) ** 0.6 if ray[2] > 0.0 else 0.0
     glow = look.sun_glow * max(0.0, towards) ** 6 * (1.0 - 0.6 * height)
     colour = _mix(look.sky_horizon, look.sky_zenith, height)
-    red, green, blue = colour[0] + glow, colour[1] + 0.9 * glow, colour[2] + 0.7 * glow
-    if not clouds or look.cloud_cover <= -0.7:
-        return (red, green, blue)
-    plane = look.cloud_scale / (max(ray[2], 0.0) + 0.12)  # a layer overhead, seen in perspective
-    x, y = ray[0] * plane, ray[1] * plane
-    field = fractal_noise(x, y, 4, look.seed)
-    cover = _ramp((field + look.cloud_cover) * 2.2) * _ramp(ray[2] * 14.0 + 0.35)
-    lit = look.cloud_white * (0.86 - 0.45 * fractal_noise(x + 0.25 * sun[0], y + 0.25 * sun[1], 2, look.seed))
+    return (colour[0] + glow, colour[1] + 0.9 * glow, colour[2] + 0.7 * glow)
+
+
+@njit
+def _clouded(look: Appearance, sky: Colour, up: float, field: float, shade: float) -> Colour:
+    """Sky behind clouds: ``field`` is their noise, ``shade`` that a little towards the sun."""
+    cover = _ramp((field + look.cloud_cover) * 2.2) * _ramp(up * 14.0 + 0.35)
+    lit = look.cloud_white * (0.86 - 0.45 * shade)
     lit_colour = (lit * (0.5 + 0.5 * look.sky_horizon[0]), lit * (0.5 + 0.5 * look.sky_horizon[1]), lit * 0.98)
-    return _mix((red, green, blue), lit_colour, 0.92 * cover)
+    return _mix(sky, lit_colour, 0.92 * cover)
 
 
 @njit
 def _ground_albedo(
-    look: Appearance,
-    kind: int,
-    east: float,
-    north: float,
-    elevation: float,
-    slope: float,
-    footprint: float,
-    fine: float,
+    look: Appearance, kind: int, elevation: float, slope: float, fine: float, patch: float, clump: float, tint: float
 ) -> tuple[Colour, float]:
     """Colour of the ground and its share of forest."""
-    patch = value_noise(east / 620.0, north / 620.0, _GROUND_SEED) + 0.6 * texture(
-        east, north, 170.0, footprint, _GROUND_SEED + 1
-    )
-    clump = texture(east, north, 38.0, footprint, _GROUND_SEED + 2)
-    tint = texture(east, north, 16.0, footprint, _GROUND_SEED + 3)
     woods = _ramp(0.5 + 3.2 * (0.55 * patch + 0.35 * clump + _CLASS_WOODS[kind] + look.woods))
     rock = _ramp(2.5 * (slope - 0.62 + 0.9 * _CLASS_ROCK[kind] + 0.5 * clump + 0.3 * tint))
     forest = _mix(look.forest, look.forest_tint, _ramp(0.5 + 1.8 * (tint + 0.4 * patch)))
@@ -118,6 +115,8 @@ def ground_radiance(
     distance: float,
     pixel_angle: float,
     sunlit: float,
+    noise: Any,
+    patch: float,
 ) -> Colour:
     """Light that leaves the ground at a hit towards the camera, before the haze.
 
@@ -134,9 +133,11 @@ def ground_radiance(
         distance: Ray length.
         pixel_angle: Angle that a pixel covers, radians.
         sunlit: 1 in the sun, 0 in a cast shadow.
+        noise: Textures of `_GROUND_OCTAVES` there, [8].
+        patch: Texture of `_PATCH_OCTAVE` there.
     """
     if kind == WATER:
-        mirror = sky_radiance(look, sun, (ray[0], ray[1], abs(ray[2])), False)
+        mirror = clear_sky(look, sun, (ray[0], ray[1], abs(ray[2])))
         share = (
             0.15
             + 0.75 * (1.0 - min(1.0, abs(ray[2]) * 4.0))
@@ -144,16 +145,13 @@ def ground_radiance(
         )
         return _mix(_WATER_ALBEDO, mirror, min(0.95, max(0.05, share)))
     slope = math.sqrt(gradient_east * gradient_east + gradient_north * gradient_north)
-    facing = abs(ray[2] - ray[0] * gradient_east - ray[1] * gradient_north) / math.sqrt(1.0 + slope * slope)
-    footprint = distance * pixel_angle / math.sqrt(max(facing, 0.02))
-    coarse = texture(east, north, 55.0, footprint, _GROUND_SEED + 4)
-    fine = texture(east, north, 7.0, footprint, _GROUND_SEED + 5) + 0.7 * texture(
-        east, north, 1.6, footprint, _GROUND_SEED + 6
-    )
-    fine += 0.6 * texture(east, north, 0.35, footprint, _GROUND_SEED + 8)
-    albedo, woods = _ground_albedo(look, kind, east, north, elevation, slope, footprint, fine)
+    coarse = noise[0]
+    fine = noise[1] + 0.7 * noise[2]
+    fine += 0.6 * noise[3]
+    patch = patch + 0.6 * noise[5]
+    albedo, woods = _ground_albedo(look, kind, elevation, slope, fine, patch, noise[6], noise[7])
     gx = gradient_east + look.relief * (0.35 * coarse + 0.5 * fine)
-    gy = gradient_north + look.relief * (0.35 * texture(east, north, 47.0, footprint, _GROUND_SEED + 9) - 0.4 * fine)
+    gy = gradient_north + look.relief * (0.35 * noise[4] - 0.4 * fine)
     up = 1.0 / math.sqrt(1.0 + gx * gx + gy * gy)
     lambert = max(0.0, (sun[2] - gx * sun[0] - gy * sun[1]) * up) * sunlit
     direct = (1.0 - 0.25 * woods) * lambert
@@ -183,26 +181,12 @@ def through_haze(look: Appearance, light: Colour, air: Colour, distance: float) 
 
 
 @njit
-def _ragged(
-    kind: NDArray[np.uint8],
-    distance: NDArray[np.float32],
-    v: int,
-    u: int,
-    east: float,
-    north: float,
-    footprint: float,
-) -> int:
+def _ragged(kind: Any, distance: Any, v: int, u: int, footprint: float, across: float, down: float) -> int:
     """Class of the ground a little beside a pixel, where the texture says: so borders between classes are ragged."""
     here = kind[v, u]
     if here == WATER:
         return here
     reach = min(_RAGGED / footprint, _RAGGED_PIXELS)
-    across = texture(east, north, 70.0, footprint, _GROUND_SEED + 10) + 0.6 * texture(
-        east, north, 23.0, footprint, _GROUND_SEED + 11
-    )
-    down = texture(east, north, 70.0, footprint, _GROUND_SEED + 12) + 0.6 * texture(
-        east, north, 23.0, footprint, _GROUND_SEED + 13
-    )
     a, b = v + round(reach * down), u + round(reach * across)
     if a < 0 or b < 0 or a >= kind.shape[0] or b >= kind.shape[1]:
         return here
@@ -212,7 +196,6 @@ def _ragged(
     return there
 
 
-@njit(nogil=True, cache=True)
 def radiance(
     look: Appearance,
     rays: NDArray[np.float32],
@@ -234,24 +217,129 @@ def radiance(
         sunlit: False in a cast shadow, [H, W].
         pixel_angle: Angle that a pixel covers, radians.
     """
-    height, width = distance.shape
-    image = np.empty((height, width, 3), np.float32)
+    image = np.empty((*distance.shape, 3), np.float32)
     level = math.cos(look.sun_elevation)
     sun = (level * math.sin(look.sun_azimuth), level * math.cos(look.sun_azimuth), math.sin(look.sun_elevation))
-    for v in range(height):
-        for u in range(width):
-            ray = (float(rays[v, u, 0]), float(rays[v, u, 1]), float(rays[v, u, 2]))
-            metres = float(distance[v, u])
-            if metres < 0.0:
-                colour = sky_radiance(look, sun, ray, True)
-            else:
-                east, north, rise_east, rise_north, elevation = ground[v, u]
-                lit = 1.0 if sunlit[v, u] else 0.0
-                near = _ragged(kind, distance, v, u, east, north, metres * pixel_angle)
-                light = ground_radiance(
-                    look, sun, ray, near, east, north, elevation, rise_east, rise_north, metres, pixel_angle, lit
-                )
-                air = sky_radiance(look, sun, (ray[0], ray[1], 0.0), False)
-                colour = through_haze(look, light, air, metres)
-            image[v, u, 0], image[v, u, 1], image[v, u, 2] = colour
+    sky = distance.ravel() < 0
+    for pixels in _chunks(np.flatnonzero(sky)):
+        _paint_sky(look, sun, rays, pixels, image)
+    for pixels in _chunks(np.flatnonzero(~sky)):
+        east, north, across, footprint = _footprints(rays, distance, ground, pixel_angle, pixels)
+        border = _octaves(_BORDER_OCTAVES, east, north, across)
+        noise = _octaves(_GROUND_OCTAVES, east, north, footprint)
+        patch = _octaves(_PATCH_OCTAVE, east, north, np.zeros(len(pixels)))[0]
+        _paint_ground(
+            look, sun, rays, distance, ground, kind, sunlit, pixel_angle, pixels, border, noise.T.copy(), patch, image
+        )
     return image
+
+
+def _chunks(pixels: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    return (pixels[first : first + _CHUNK] for first in range(0, len(pixels), _CHUNK))
+
+
+def _octaves(octaves: tuple[tuple[float, int], ...], east: Any, north: Any, footprint: Any) -> NDArray[np.float64]:
+    wavelengths, seeds = zip(*octaves, strict=True)
+    return textures(east, north, footprint, wavelengths, tuple(_GROUND_SEED + seed for seed in seeds))
+
+
+def _paint_sky(look: Appearance, sun: Colour, rays: Any, pixels: Any, image: Any) -> None:
+    if look.cloud_cover <= _CLOUDLESS:
+        _fill_clear(look, sun, rays, pixels, image)
+        return
+    x, y = _cloud_places(look.cloud_scale, rays, pixels)
+    field = fractal_noises(x, y, 4, look.seed)
+    shade = fractal_noises(x + 0.25 * sun[0], y + 0.25 * sun[1], 2, look.seed)
+    _fill_clouded(look, sun, rays, pixels, field, shade, image)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _cloud_places(scale: float, rays: Any, pixels: Any) -> Any:
+    """Where the rays of some pixels meet a layer overhead, seen in perspective."""
+    width = rays.shape[1]
+    x, y = np.empty(len(pixels)), np.empty(len(pixels))
+    for n in range(len(pixels)):
+        v, u = pixels[n] // width, pixels[n] % width
+        plane = scale / (max(rays[v, u, 2], 0.0) + 0.12)
+        x[n], y[n] = rays[v, u, 0] * plane, rays[v, u, 1] * plane
+    return x, y
+
+
+@njit(nogil=True, cache=True)
+def _fill_clear(look: Appearance, sun: Colour, rays: Any, pixels: Any, image: Any) -> None:
+    width = rays.shape[1]
+    for pixel in pixels:
+        v, u = pixel // width, pixel % width
+        image[v, u, 0], image[v, u, 1], image[v, u, 2] = clear_sky(
+            look, sun, (rays[v, u, 0], rays[v, u, 1], rays[v, u, 2])
+        )
+
+
+@njit(nogil=True, cache=True)
+def _fill_clouded(look: Appearance, sun: Colour, rays: Any, pixels: Any, field: Any, shade: Any, image: Any) -> None:
+    width = rays.shape[1]
+    for n in range(len(pixels)):
+        v, u = pixels[n] // width, pixels[n] % width
+        sky = clear_sky(look, sun, (rays[v, u, 0], rays[v, u, 1], rays[v, u, 2]))
+        image[v, u, 0], image[v, u, 1], image[v, u, 2] = _clouded(look, sky, rays[v, u, 2], field[n], shade[n])
+
+
+@njit(nogil=True, cache=True)
+def _footprints(rays: Any, distance: Any, ground: Any, pixel_angle: float, pixels: Any) -> Any:
+    """Of some pixels: metres east and north, and metres that they cover across the ray and on the slope."""
+    width, count = distance.shape[1], len(pixels)
+    east, north, across, along = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    for n in range(count):
+        v, u = pixels[n] // width, pixels[n] % width
+        x, y = ground[v, u, 2], ground[v, u, 3]
+        slope = math.sqrt(x * x + y * y)
+        facing = abs(rays[v, u, 2] - rays[v, u, 0] * x - rays[v, u, 1] * y) / math.sqrt(1.0 + slope * slope)
+        east[n], north[n] = ground[v, u, 0], ground[v, u, 1]
+        across[n] = distance[v, u] * pixel_angle
+        along[n] = across[n] / math.sqrt(max(facing, 0.02))
+    return east, north, across, along
+
+
+@njit(nogil=True, cache=True)
+def _paint_ground(
+    look: Appearance,
+    sun: Colour,
+    rays: Any,
+    distance: Any,
+    ground: Any,
+    kind: Any,
+    sunlit: Any,
+    pixel_angle: float,
+    pixels: Any,
+    border: Any,
+    noise: Any,
+    patch: Any,
+    image: Any,
+) -> None:
+    """Fill some pixels; ``border`` [4, n], ``noise`` [n, 8] and ``patch`` [n] are the textures there."""
+    width = distance.shape[1]
+    for n in range(len(pixels)):
+        v, u = pixels[n] // width, pixels[n] % width
+        ray, metres = (rays[v, u, 0], rays[v, u, 1], rays[v, u, 2]), distance[v, u]
+        east, north, rise_east, rise_north, elevation = ground[v, u]
+        lit = 1.0 if sunlit[v, u] else 0.0
+        across, down = border[0, n] + 0.6 * border[1, n], border[2, n] + 0.6 * border[3, n]
+        near = _ragged(kind, distance, v, u, metres * pixel_angle, across, down)
+        light = ground_radiance(
+            look,
+            sun,
+            ray,
+            near,
+            east,
+            north,
+            elevation,
+            rise_east,
+            rise_north,
+            metres,
+            pixel_angle,
+            lit,
+            noise[n],
+            patch[n],
+        )
+        air = clear_sky(look, sun, (ray[0], ray[1], 0.0 * ray[2]))
+        image[v, u, 0], image[v, u, 1], image[v, u, 2] = through_haze(look, light, air, metres)
