@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_terrain import HOME, NO_CURVATURE, camera_at_home, dem_in, grid_dem, jacksboro, jacksboro_caster
 
+from crosslocate.errors import TerrainError
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
+from crosslocate.terrain.casting.shade import shadowed
 from crosslocate.terrain.elevation.dem import WGS84_CRS, Affine, Dem
 from crosslocate.terrain.elevation.sheets import fill_tops
 from crosslocate.terrain.elevation.terrain import Terrain
@@ -98,6 +100,33 @@ def test_a_coarse_layer_below_a_fine_one_leaves_no_crack():
     assert not wall.sky[low].any()  # the step at the seam stands like a wall
     ahead = np.maximum(np.abs(wall.east), np.abs(wall.north))
     assert np.nanmax(ahead) < 200.1
+
+
+@pytest.mark.parametrize("pitch", [0.0, -1e-3])
+def test_a_wall_right_behind_the_border_of_a_layer_is_seen(pitch):
+    """Blocks of the pyramid of tops reach beyond the last cells of a layer; steps over them must not."""
+    fine = grid_dem(lambda e, n: 0 * e, 10.0, 41)
+    coarse = grid_dem(lambda e, n: 300.0 * ((np.abs(e) > 215) & (np.abs(e) < 255)), 10.0, 201)
+    caster = RayCaster(Terrain.of(fine, coarse), NO_CURVATURE)
+    for yaw in (0.5 * np.pi, 1.5 * np.pi):
+        hits = caster.cast(camera_at_home(100.0, yaw=yaw, pitch=pitch, horizontal_fov=0.5))
+        assert not hits.sky.any()
+        assert np.nanmax(np.abs(hits.east)) < 225
+    ground = caster.cast(camera_at_home(100.0, yaw=0.5 * np.pi, pitch=-np.pi / 2, horizontal_fov=0.5))
+    for azimuth in (0.5 * np.pi, 1.5 * np.pi):
+        assert shadowed(caster, ground, azimuth, 0.3).all()
+
+
+def test_a_camera_between_the_patch_and_the_triangles_is_on_the_right_side_of_either():
+    posts = np.zeros((41, 41), np.float32)
+    posts[20, 20] = posts[21, 21] = 40.0
+    flat = grid_dem(lambda e, n: 0 * e, 10.0, 41)
+    dem = Dem(posts, flat.transform, flat.crs)
+    lon, lat = (float(a) for a in dem.position_of(20.5, 20.5))  # the diagonal is at 40 m, the patch at 20 m
+    camera = Camera(lon, lat, 30.0, 0.0, 0.0, 0.0, 1.0, 20, 15)
+    assert RayCaster(dem, NO_CURVATURE).cast(camera).distance.shape == (15, 20)
+    with pytest.raises(TerrainError, match="not above the terrain there: 40"):
+        RayCaster(dem, NO_CURVATURE, surface="triangles").cast(camera)
 
 
 @pytest.mark.parametrize("pitch", [0.0, -0.1])
