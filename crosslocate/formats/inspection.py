@@ -1,5 +1,6 @@
 """Reading data sets that may be broken, as far as they can be read, for `crosslocate.formats.problems`."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,9 +56,18 @@ def inspect(cfg: Any) -> Iterator[Records]:
 def _catalogs(root: Path, split: str | None) -> list[Path]:
     """Catalogs that should be in a folder: of all splits together, or of each or the given one."""
     if any((root / file).is_file() for file in FILES.values()):
-        return [root / file for file in FILES.values()]
+        return [root / file for role, file in FILES.items() if (root / file).is_file() or not _is_without(root, role)]
     splits = split_folders(root) if split is None else [split]
     return [root / name / file for name in splits for file in FILES.values()] or [root / FILES["database"]]
+
+
+def _is_without(root: Path, role: str) -> bool:
+    """Whether the manifest of a rendered data set says that it has no images of a role."""
+    try:
+        counts = json.loads((root / "manifest.json").read_bytes())["counts"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return isinstance(counts, dict) and "database" in counts and role != "database" and not counts.get(role)
 
 
 def _given(cfg: Any, role: str, folder: str | None, names: list[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The check finds every planted problem, with file and row, and nothing in sound data."""
 
 import csv
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -210,6 +211,30 @@ def test_images_in_shards_are_looked_for_and_templates_without_their_column_told
     pq.write_table(pq.read_table(path).drop_columns(["shard"]), path)
     told = {("database.parquet", "database", None, "path template")}
     assert brief(run(f"catalog={tmp_path}")) == told | other
+
+
+def test_queries_are_not_missed_where_the_manifest_names_none(run, tiny_dataset, tmp_path):
+    root = tmp_path / "alone"
+    shutil.copytree(tiny_dataset, root)
+    (root / "queries.parquet").unlink()
+    views = pq.read_table(root / "database.parquet").num_rows
+    missing = {("queries.parquet", "queries", None, "catalog")}
+    manifest = root / "manifest.json"
+    for text, problems in (
+        (None, missing),
+        (json.dumps({"counts": {"database": views}}), set()),
+        (json.dumps({"counts": {"database": views, "queries": 0}}), set()),
+        (json.dumps({"counts": {"database": views, "queries": 3}}), missing),
+        (json.dumps({"counts": {}}), missing),
+        ("{", missing),
+    ):
+        manifest.unlink(missing_ok=True)
+        if text is not None:
+            manifest.write_text(text)
+        assert brief(run(f"catalog={root}", "gap=0", "modalities=[]")) == problems
+    (root / "database.parquet").rename(root / "queries.parquet")
+    manifest.write_text(json.dumps({"counts": {"database": views}}))
+    assert ("database.parquet", "database", None, "catalog") in brief(run(f"catalog={root}", "modalities=[]"))
 
 
 def test_splits_that_are_closer_than_a_gap_are_a_problem(run, tiny_dataset):

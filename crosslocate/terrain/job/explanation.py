@@ -109,11 +109,18 @@ def _say_what_it_takes(
         say(f"no image is kept: views are rendered when they are read; all of them once takes a core {spoken(seconds)}")
         return
     say(f"about {amount(total)} and {spoken(seconds / workers)} on {workers} cores of this machine")
+    if plan.images.depth_type == "half" and plan.world.caster.max_distance > 8_192.0 and _has_depth(plan):
+        say("depth is rounded by up to 4 m beyond 8 km, 8 m beyond 16 km, 16 m beyond 32 km (images.depth_type=half)")
     if plan.images.depth_type == "half" and plan.world.caster.max_distance > 65_504.0:
         say("depth beyond 65,504 m is stored as 65,504 m (images.depth_type=half); float keeps it")
     free = shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.exists())).free
     if total > free:
         say(f"the disk of {root} has {amount(free)} free: that is not enough")
+
+
+def _has_depth(plan: RenderPlan) -> bool:
+    roles = ("database", "queries")
+    return any(modality in ("depth", "axial_depth") for role in roles for modality in plan.images.of_role(role))
 
 
 def amount(size: float) -> str:

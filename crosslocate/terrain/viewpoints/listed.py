@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from crosslocate.errors import ConfigError
 from crosslocate.terrain.viewpoints.names import numbered
 from crosslocate.terrain.viewpoints.pose_list import read_poses
-from crosslocate.terrain.viewpoints.positions import WITHOUT_GROUND, Positions, Site
+from crosslocate.terrain.viewpoints.positions import Positions, Site
 from crosslocate.terrain.viewpoints.thinning import apart
 from crosslocate.terrain.viewpoints.track_file import POINTS, read_points
 
 Floats = NDArray[np.float64]
+_EXAMPLES = 5
 _OUTSIDE = "outside_region"
 _TOO_NEAR = "nearer_than_spacing"
 
@@ -27,7 +28,8 @@ class Listed:
 
     Attributes:
         path: The file.
-        poses: Whether a row's heading, pitch, roll and field of view count; else only where it is.
+        poses: Whether a row's heading, pitch, roll and field of view count; else only where it is. What a row without
+            a heading says of the others counts for all cameras there.
         spacing: Rows closer than that many metres to one before are left out; 0: none.
     """
 
@@ -37,7 +39,7 @@ class Listed:
 
     def positions(self, site: Site, rng: Generator) -> Positions:  # noqa: ARG002
         """Rows in the area that have ground, in the order of the file."""
-        found = read_poses(Path(self.path))
+        found = read_poses(Path(self.path), site.aspect)
         numbers, name = found.numbers, found.name
         name = np.where(name == "", numbered("c", np.arange(len(name)), 6), name)
         values, counts = np.unique(name, return_counts=True)
@@ -46,7 +48,10 @@ class Listed:
                 "viewpoints.path", self.path, f"no row named {values[counts > 1][0]}, as a row without a name is called"
             )
         lon, lat = numbers["longitude"], numbers["latitude"]
-        ground, kept, left_out = _kept(site, lon, lat, self.spacing)
+        given = np.where(np.isnan(numbers["altitude"]), numbers["height"], numbers["altitude"])
+        ground, kept, left_out = _kept(site, lon, lat, self.spacing, given)
+        gone = np.delete(np.arange(len(name)), kept)
+        left_out["for_example"] = name[gone[:_EXAMPLES]].tolist()
         left_out["columns_not_read"] = list(found.unread)
         poses = {}
         if self.poses:
@@ -86,26 +91,24 @@ class Track:
     def positions(self, site: Site, rng: Generator) -> Positions:  # noqa: ARG002
         """Points in the area that have ground, in the order of the file."""
         lon, lat, elevation = np.ascontiguousarray(read_points(Path(self.path), tuple(self.kinds)).T)
-        ground, kept, left_out = _kept(site, lon, lat, self.spacing)
         altitude = elevation if self.altitudes else np.full(len(lon), np.nan)
+        ground, kept, left_out = _kept(site, lon, lat, self.spacing, altitude)
         return Positions.plain(
             numbered("t", np.arange(len(lon)), 6), lon, lat, ground, left_out=left_out, altitude=altitude
         ).take(kept)
 
 
-def _kept(site: Site, lon: Floats, lat: Floats, spacing: float) -> tuple[Floats, NDArray[np.int64], dict[str, Any]]:
-    """Ground below all positions, the rows that are taken, and how many are not, by reason."""
-    inside = site.area.contains(lon, lat)
+def _kept(
+    site: Site, lon: Floats, lat: Floats, spacing: float, altitude: Floats
+) -> tuple[Floats, NDArray[np.int64], dict[str, Any]]:
+    """Ground below all positions, the rows that are taken, and how many are not, by reason.
+
+    Where ``altitude`` (or a height; NaN where neither is known) is given, the camera may be above open water.
+    """
+    inside = np.flatnonzero(site.area.contains(lon, lat))
     ground = np.full(len(lon), np.nan)
     ground[inside] = site.ground(lon[inside], lat[inside])
-    known = np.flatnonzero(np.isfinite(ground))
+    standing, reasons = site.standing(ground[inside], altitude[inside])
+    known = inside[standing]
     kept = known[apart(lon[known], lat[known], spacing)]
-    return (
-        ground,
-        kept,
-        {
-            _OUTSIDE: int((~inside).sum()),
-            WITHOUT_GROUND: int(inside.sum()) - len(known),
-            _TOO_NEAR: len(known) - len(kept),
-        },
-    )
+    return ground, kept, {_OUTSIDE: len(lon) - len(inside), **reasons, _TOO_NEAR: len(known) - len(kept)}

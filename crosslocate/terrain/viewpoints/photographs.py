@@ -68,7 +68,7 @@ class Photographs:
         Args:
             caster: Sees the terrain.
             positions: With altitudes and splits. One with a heading is one camera, level where nothing else is given;
-                the others are photographed from ``count`` times.
+                the others are photographed from ``count`` times, with what they say of pitch, roll and field of view.
             place: Number of each position's place.
             fov: Horizontal field of view in radians where a position with a heading has none.
             aspect: Width over height of the images.
@@ -86,7 +86,9 @@ class Photographs:
         def draw(step: int) -> Floats:
             row = rows[drawn[step]]
             at = (float(positions.longitude[row]), float(positions.latitude[row]), float(positions.altitude[row]))
-            return draw_pose(caster, at, self.poses, self.terrain_share, aspect, default_rng([seed, _STREAM, step]))
+            known = (float(positions.pitch[row]), float(positions.roll[row]), float(positions.fov[row]))
+            rng = default_rng([seed, _STREAM, step])
+            return draw_pose(caster, at, self.poses, self.terrain_share, aspect, rng, known)
 
         with ThreadPoolExecutor(workers) as pool:
             poses = track(

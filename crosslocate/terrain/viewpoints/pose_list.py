@@ -27,13 +27,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "pitch": ("pitch", "pitch_deg"),
     "roll": ("roll", "roll_deg"),
     "field_of_view": (
-        "field_of_view", "field_of_view_deg", "horizontal_fov", "horizontal_fov_deg", "hfov", "hfov_deg", "fov",
-        "fov_deg",
+        "field_of_view", "field_of_view_deg", "horizontal_field_of_view", "horizontal_field_of_view_deg",
+        "horizontal_fov", "horizontal_fov_deg", "hfov", "hfov_deg", "fov", "fov_deg",
+    ),
+    "vertical": (
+        "vertical_field_of_view", "vertical_field_of_view_deg", "vertical_fov", "vertical_fov_deg", "vfov", "vfov_deg",
     ),
     "name": ("name", "id"),
     "split": ("split", "set"),
 }  # fmt: skip
-"""Names of the columns, by what they hold; ``altitude`` is above sea level, ``height`` above the ground."""
+"""Names of the columns, by what they hold; ``altitude`` is above sea level, ``height`` above the ground,
+``field_of_view`` horizontal, ``vertical`` the vertical field of view."""
 
 _LIMITS = {
     "latitude": (-90.0, 90.0),
@@ -44,9 +48,13 @@ _LIMITS = {
     "pitch": (-90.0, 90.0),
     "roll": (-180.0, 180.0),
     "field_of_view": (0.1, 179.0),
+    "vertical": (0.1, 179.0),
 }
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_LONGEST = 200
+_NAME = re.compile(r"[A-Za-z0-9_\-@+=][A-Za-z0-9_.\-@+=]*")
+_LONGEST = 128
+_AGREEMENT = 0.01
+"""Part of a horizontal field of view by which a vertical one may differ from it."""
+_LIKE_A_FIELD_OF_VIEW = re.compile(r"fov|(field|angle)[\W_]*of[\W_]*view", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +62,8 @@ class PoseList:
     """The rows of a list; NaN or '' where nothing is given. Angles in degrees, longitude in [-180, 180).
 
     Attributes:
-        numbers: Of float columns, by the keys of `COLUMNS`, each [n].
+        numbers: Of float columns, by the keys of `COLUMNS`, each [n]; vertical fields of view have become horizontal
+            ones.
         name: [n].
         split: [n].
         unread: Names of columns that were not read.
@@ -66,8 +75,12 @@ class PoseList:
     unread: tuple[str, ...]
 
 
-def read_poses(path: Path) -> PoseList:
+def read_poses(path: Path, aspect: float) -> PoseList:
     """Read a list.
+
+    Args:
+        path: The file.
+        aspect: Width over height of the images, by which a vertical field of view becomes a horizontal one.
 
     Raises:
         TerrainError: The file cannot be read, a column is missing or there twice, or a value is impossible; names the
@@ -97,14 +110,17 @@ def read_poses(path: Path) -> PoseList:
         table.refuse(
             "height", both, cells["height"], f"an altitude or a height, not both ({header[place['altitude']]})"
         )
+    vertical = numbers.pop("vertical")
+    numbers["field_of_view"] = table.widened(numbers["field_of_view"], vertical, aspect, cells)
     numbers["longitude"] = np.mod(numbers["longitude"] + 180.0, 360.0) - 180.0
     name = np.array(cells.get("name", [""] * count), np.str_)
     split = np.array(cells.get("split", [""] * count), np.str_)
     table.refuse("split", ~np.isin(split, ("", *SPLITS)), split, f"one of {', '.join(SPLITS)}")
     named = np.array([len(n) <= _LONGEST and (not n or bool(_NAME.fullmatch(n))) for n in name.tolist()])
     table.refuse(
-        "name", ~named, name, f"letters, digits, '_', '-' and '.', at most {_LONGEST}: files are named after it"
-    )
+        "name", ~named, name,
+        f"letters, digits and any of ._-@+=, not a dot first, at most {_LONGEST}: files are named after it",
+    )  # fmt: skip
     given = np.flatnonzero(name != "")
     _, first = np.unique(name[given], return_index=True)
     again = np.zeros(count, bool)
@@ -129,6 +145,20 @@ class _Table:
         given = np.array([cell != "" for cell in cells])
         self.refuse(key, given & ~((values >= low) & (values <= high)), cells, f"a number from {low:g} to {high:g}")
         return np.where(given, values, np.nan)
+
+    def widened(self, given: Floats, vertical: Floats, aspect: float, cells: dict[str, list[str]]) -> Floats:
+        """Horizontal fields of view in degrees, [n], from those that are given and vertical ones; NaN for neither."""
+        wide = 2.0 * np.degrees(np.arctan(aspect * np.tan(np.radians(0.5 * vertical))))
+        low, high = _LIMITS["field_of_view"]
+        if "vertical" in cells:
+            narrow = f"a vertical field of view that is {low:g} to {high:g} horizontally, in images of {aspect:.4g}:1"
+            self.refuse("vertical", ~np.isnan(wide) & ~((wide >= low) & (wide <= high)), cells["vertical"], narrow)
+            apart = np.abs(wide - given) > _AGREEMENT * given
+            for row in np.flatnonzero(apart)[:1]:
+                both = f"one within 1 % of {given[row]:g} ({self.header[self.place['field_of_view']]}); in images of"
+                wider = f"{both} {aspect:.4g}:1 this is {wide[row]:.4g} horizontally"
+                self._fail("vertical", int(row), cells["vertical"][row], wider)
+        return np.where(np.isnan(given), wide, given)
 
     def refuse(self, key: str, bad: NDArray[np.bool_], cells: list[str] | NDArray[np.str_], allowed: str) -> None:
         for row in np.flatnonzero(bad)[:1]:
@@ -171,4 +201,11 @@ def _places(header: list[str], path: Path) -> dict[str, int]:
             raise TerrainError(f"{path}: columns {titles} both hold the {key}; one is needed")
         if found:
             place[key] = found[0]
+    for at, title in enumerate(header):
+        if at not in place.values() and _LIKE_A_FIELD_OF_VIEW.search(title):
+            raise TerrainError(
+                f"{path}: column {title} looks like a field of view, and has none of the names of one in degrees: "
+                f"horizontal {', '.join(COLUMNS['field_of_view'])}; vertical {', '.join(COLUMNS['vertical'])}. Rename "
+                "it, or remove it"
+            )
     return place

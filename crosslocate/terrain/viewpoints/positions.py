@@ -82,31 +82,46 @@ class Site:
         terrain: The terrain.
         sea: Elevation in metres at which the ground is taken for open water; None: nothing is.
         database: Positions of the database, where those of queries are chosen.
+        aspect: Width over height of the images, for fields of view that are given vertically.
     """
 
     area: Area
     terrain: Terrain
     sea: float | None = None
     database: Positions | None = None
+    aspect: float = 4 / 3
 
     def ground(self, longitude: Floats, latitude: Floats) -> Floats:
-        """Elevation of the terrain in metres, [n]; NaN where nobody can stand: outside, in voids, on open water."""
+        """Elevation of the terrain in metres, [n]; NaN outside and in voids."""
         found = np.empty(len(longitude))
         for k in range(0, len(found), _BLOCK):
             part = slice(k, k + _BLOCK)
             found[part] = self.terrain.elevation_at(longitude[part], latitude[part])
-        if self.sea is not None:
-            found[found == self.sea] = np.nan
         return found
+
+    def standing(self, ground: Floats, altitude: Floats | None = None) -> tuple[NDArray[np.bool_], dict[str, int]]:
+        """Where a camera can stand, [n], and at how many places it cannot, by reason.
+
+        Args:
+            ground: Elevation of the terrain in metres, [n].
+            altitude: Of cameras in metres; where it is known (not NaN), the camera may be above open water.
+        """
+        void = np.isnan(ground)
+        water = ground == self.sea if self.sea is not None else np.zeros(len(ground), bool)
+        if altitude is not None:
+            water &= np.isnan(altitude)
+        return ~(void | water), {WITHOUT_GROUND: int(void.sum()), ON_WATER: int(water.sum())}
 
 
 class Viewpoints(Protocol):
     """A scheme that chooses positions: plain values, as in ``conf/viewpoints``."""
 
     def positions(self, site: Site, rng: Generator) -> Positions:
-        """The positions on a site; positions without ground are left out and counted."""
+        """The positions on a site; those where nobody can stand are left out and counted."""
         ...
 
 
 WITHOUT_GROUND = "without_elevation"
-"""Reason in ``left_out``: over the sea, a void, or outside of the terrain."""
+"""Reason in ``left_out``: over a void, or outside of the terrain."""
+ON_WATER = "on_water"
+"""Reason in ``left_out``: the ground is at the elevation of the sea."""

@@ -7,7 +7,7 @@ from each (`VisibleTerrain`, less than a millisecond).
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class RegionSurvey:
         sea: Ground at exactly this elevation is open water, where nobody stands; None: nothing is.
         eye_height: Of cameras above the ground in metres, where a list does not say; none stands lower.
         lift: Whether a camera that a list has lower than that is lifted (and counted); else it is an error.
-        visible: Which places of the database see enough; None: all do.
+        visible: Which places of the database see enough; None: all do. Poses with a heading are never left out.
         headings: Views of a place, at equal steps, where a list gives no heading.
         first_heading: The first of them in degrees.
         field_of_view: Of views in degrees, where a list does not say.
@@ -73,6 +73,10 @@ class RegionSurvey:
     near: float = 1000.0
 
     def __post_init__(self) -> None:
+        if isinstance(self.database, Nowhere):
+            raise ConfigError(
+                "viewpoints@survey.database", "none", "grid, random, list or track", "A data set needs a database"
+            )
         if self.headings < 1:
             raise ConfigError("survey.headings", self.headings, "1 or more")
         if not -360.0 <= self.first_heading <= 360.0:
@@ -104,17 +108,13 @@ class RegionSurvey:
             TerrainError: No place is left, or the splits are closer than their gap.
         """
         terrain = caster.terrain
-        site = Site(area_of(self.region, terrain, self.margin), terrain, self.sea)
+        site = Site(area_of(self.region, terrain, self.margin), terrain, self.sea, aspect=aspect)
         places, told = self._standing(self.database.positions(site, default_rng([seed, _DATABASE])))
         if self.visible is not None:
-            seen = visible_terrain(
-                terrain, places.longitude, places.latitude, places.altitude,
-                reach=min(self.visible.reach, caster.max_distance), refraction=caster.refraction, workers=workers,
-            )  # fmt: skip
-            kept, reasons = self.visible.keep(*seen)
+            kept, reasons = self._seeing(self.visible, caster, places, workers)
             places, told["left_out"] = places.take(kept), {**told["left_out"], **reasons}
         _require_some(places, told)
-        photographed = self.queries.positions(Site(site.area, terrain, self.sea, places), default_rng([seed, _QUERIES]))
+        photographed = self.queries.positions(replace(site, database=places), default_rng([seed, _QUERIES]))
         heights = self.photographs.heights(photographed, default_rng([seed, _HEIGHTS]))
         queries, told_queries = self._standing(photographed.take(slice(None), height=heights))
         divided = places
@@ -134,6 +134,19 @@ class RegionSurvey:
             of_split = {"places": _by_split(queries.split), "photographs": _by_split(shots.split)}
             findings["queries"] = {**of_split, **told_queries}
         return Surveyed(database, shots if len(shots) else None, findings)
+
+    def _seeing(
+        self, visible: VisibleTerrain, caster: "RayCaster", places: Positions, workers: int
+    ) -> tuple[NDArray[np.bool_], dict[str, int]]:
+        """Which places see enough, [n], and how many do not, by reason. Poses of a list are wanted as they are."""
+        free = np.flatnonzero(np.isnan(places.yaw))
+        kept = np.ones(len(places), bool)
+        seen = visible_terrain(
+            caster.terrain, places.longitude[free], places.latitude[free], places.altitude[free],
+            reach=min(visible.reach, caster.max_distance), refraction=caster.refraction, workers=workers,
+        )  # fmt: skip
+        kept[free], reasons = visible.keep(*seen)
+        return kept, reasons
 
     def _standing(self, positions: Positions) -> tuple[Positions, dict[str, Any]]:
         """Positions with the altitude of their cameras, none lower than eye height, and what was done."""

@@ -10,7 +10,7 @@ from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.geo import WGS84_ECCENTRICITY_SQUARED, destination
 from crosslocate.terrain.viewpoints.lattice import Lattice
 from crosslocate.terrain.viewpoints.names import joined, numbered
-from crosslocate.terrain.viewpoints.positions import WITHOUT_GROUND, Positions, Site
+from crosslocate.terrain.viewpoints.positions import ON_WATER, WITHOUT_GROUND, Positions, Site
 from crosslocate.terrain.viewpoints.thinning import apart
 
 Floats = NDArray[np.float64]
@@ -53,11 +53,11 @@ class Grid:
             for a, b in zip(groups, [*groups[1:], len(rows)], strict=True)
         ]
         row, column, lon, lat, ground = (np.concatenate([part[k] for part in parts]) for k in range(5))
-        known = np.isfinite(ground)
+        known, left_out = site.standing(ground)
         row, column, lon, lat, ground = (values[known] for values in (row, column, lon, lat, ground))
         digits = [max(5, len(str(most))) for most in (lattice.rows, 2 * lattice.rows)]
         name = joined(numbered("g", row, digits[0]), numbered("_", column, digits[1]))
-        return Positions.plain(name, lon, lat, ground, left_out={WITHOUT_GROUND: int((~known).sum())})
+        return Positions.plain(name, lon, lat, ground, left_out=left_out)
 
     def _rows(
         self, site: Site, lattice: Lattice, rows: NDArray[np.int64], begin: NDArray[np.int64], count: NDArray[np.int64]
@@ -97,27 +97,27 @@ class Scattered:
             TerrainError: 200 draws for each position do not give them.
         """
         found = np.empty((0, 3))
-        drawn = without = 0
+        left_out = {WITHOUT_GROUND: 0, ON_WATER: 0}
+        drawn = 0
         while len(found) < self.count:
             if drawn > _PATIENCE * (self.count + _CHUNK // 64):
                 raise TerrainError(
                     f"{drawn:,} random positions in the region give {len(found):,} of the {self.count:,} asked for, at "
-                    f"a spacing of {self.spacing:.0f} m ({without:,} have no elevation); ask for fewer, a smaller "
-                    "spacing, or name a region that the terrain covers"
+                    f"a spacing of {self.spacing:.0f} m ({left_out[WITHOUT_GROUND]:,} have no elevation, "
+                    f"{left_out[ON_WATER]:,} are on water); ask for fewer, a smaller spacing, or name a region that "
+                    "the terrain covers"
                 )
             lon, lat = _uniform(site.area.bounds, _CHUNK // 8, rng)
             drawn += len(lon)
             inside = site.area.contains(lon, lat)
             lon, lat = lon[inside], lat[inside]
             ground = site.ground(lon, lat)
-            known = np.isfinite(ground)
+            known, reasons = site.standing(ground)
             found = np.concatenate([found, np.stack([lon, lat, ground], axis=1)[known]])
             found = found[apart(found[:, 0], found[:, 1], self.spacing)]
-            without += int((~known).sum())
+            left_out = {reason: left_out[reason] + count for reason, count in reasons.items()}
         lon, lat, ground = np.ascontiguousarray(found[: self.count].T)
-        return Positions.plain(
-            numbered("r", np.arange(self.count), 6), lon, lat, ground, left_out={WITHOUT_GROUND: without}
-        )
+        return Positions.plain(numbered("r", np.arange(self.count), 6), lon, lat, ground, left_out=left_out)
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ class NearDatabase:
             heading, far = rng.uniform(0.0, 2.0 * np.pi, self.count), self.distance * np.sqrt(rng.random(self.count))
             lon, lat = destination(lon, lat, heading, far)
             ground, altitude = site.ground(lon, lat), np.full(self.count, np.nan)
-        known = np.isfinite(ground)
+        known, left_out = site.standing(ground, altitude)
         near = Positions.plain(
             numbered("n", np.arange(self.count), 6), lon, lat, ground,
-            left_out={WITHOUT_GROUND: int((~known).sum())}, altitude=altitude, split=database.split[beside],
+            left_out=left_out, altitude=altitude, split=database.split[beside],
         )  # fmt: skip
         return near.take(known)
 

@@ -1,5 +1,6 @@
 """Where to look: the cameras of the database views and of the simulated photographs of places."""
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,7 +38,8 @@ def view_table(positions: Positions, *, headings: int, first: float, fov: float)
     """Views of the database: all round each position, or the one that a list gives.
 
     Args:
-        positions: With altitudes and splits; places are numbered in their order.
+        positions: With altitudes and splits; places are numbered in their order. Pitch, roll and field of view of a
+            position count for all views there.
         headings: Views of a position without heading, at equal steps.
         first: Heading of the first of them in radians.
         fov: Horizontal field of view in radians where a position has none.
@@ -58,9 +60,9 @@ def view_table(positions: Positions, *, headings: int, first: float, fov: float)
         latitude=positions.latitude[place],
         elevation=positions.altitude[place],
         yaw=np.where(one, positions.yaw[place], np.radians(degrees)[number % headings]),
-        pitch=np.where(one, np.nan_to_num(positions.pitch)[place], 0.0),
-        roll=np.where(one, np.nan_to_num(positions.roll)[place], 0.0),
-        horizontal_fov=np.where(one & np.isfinite(positions.fov[place]), positions.fov[place], fov),
+        pitch=np.nan_to_num(positions.pitch)[place],
+        roll=np.nan_to_num(positions.roll)[place],
+        horizontal_fov=np.where(np.isnan(positions.fov), fov, positions.fov)[place],
     )
 
 
@@ -117,15 +119,24 @@ def draw_pose(
     terrain_share: tuple[float, float],
     aspect: float,
     rng: Generator,
+    known: tuple[float, float, float] = (math.nan, math.nan, math.nan),
 ) -> Floats:
-    """Yaw, pitch, roll and horizontal field of view (radians) of one photograph; see `query_cameras`."""
-    fov = float(poses.draw_fields_of_view(rng, 1)[0])
+    """Yaw, pitch, roll and horizontal field of view (radians) of one photograph; see `query_cameras`.
+
+    ``known`` are pitch, roll and field of view that are not drawn, NaN where they are.
+    """
+    fov = _known(known[2], float(poses.draw_fields_of_view(rng, 1)[0]))
     for _ in range(_ATTEMPTS):
         yaw, pitch, roll = (float(angle[0]) for angle in poses.draw_directions(rng, 1))
+        pitch, roll = _known(known[0], pitch), _known(known[1], roll)
         distance = caster.cast(Camera(*at, yaw, pitch, roll, fov, 16, max(1, round(16 / aspect)))).distance
         if terrain_share[0] <= (distance >= 0.0).mean() <= terrain_share[1]:
             break
     return np.array([yaw, pitch, roll, fov])
+
+
+def _known(value: float, otherwise: float) -> float:
+    return otherwise if math.isnan(value) else value
 
 
 def _table(

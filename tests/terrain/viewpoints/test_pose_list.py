@@ -6,9 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslocate.errors import CrossLocateError, TerrainError
-from crosslocate.terrain.viewpoints.pose_list import COLUMNS, read_poses
+from crosslocate.terrain.viewpoints.pose_list import COLUMNS
+from crosslocate.terrain.viewpoints.pose_list import read_poses as read_with_aspect
 
 HEAD = "latitude,longitude,altitude_m,heading_deg,pitch_deg,roll_deg,hfov_deg\n"
+
+
+def read_poses(path, aspect=4 / 3):
+    return read_with_aspect(path, aspect)
 
 
 def write(tmp_path, text):
@@ -67,7 +72,17 @@ def test_what_is_not_given_stays_open_and_what_is_not_known_is_told(tmp_path):
         ("lat,lon,split\n1,2,dev\n", "line 2, column split: 'dev'.*train, val, test"),
         ("lat,lon,name\n1,2,a\n1,2,b\n1,2,a\n", "line 4, column name: 'a'.*no other row has"),
         ("lat,lon,name\n1,2,../a\n", r"column name: '\.\./a'"),
-        ("lat,lon,name\n1,2,-a\n", "column name: '-a'"),
+        ("lat,lon,name\n1,2,.a\n", r"column name: '\.a'"),
+        ("lat,lon,name\n1,2,a b\n", "column name: 'a b'"),
+        (f"lat,lon,name\n1,2,{129 * 'a'}\n", "column name: 'aaa.*at most 128"),
+        ("lat,lon,vfov\n1,2,179.5\n", "column vfov: '179.5'"),
+        ("lat,lon,vfov\n1,2,178.9\n", "column vfov: '178.9'.*horizontally, in images of 1.333:1"),
+        (
+            "lat,lon,hfov,vfov\n1,2,60,46.8\n1,2,60,60\n",
+            r"line 3, column vfov: '60'.*within 1 % of 60 \(hfov\).* 75.18",
+        ),
+        ("lat,lon,FOV_rad\n1,2,1\n", "column FOV_rad looks like a field of view.*horizontal field_of_view.*vertical"),
+        ("lat,lon,angle of view\n1,2,1\n", "column angle of view looks like"),
         ('lat,lon\n1,"2\n', "cannot be read as a CSV file"),
         (b"lat,lon\n\xff\xfe,1\n", "cannot be read as a CSV file"),
     ],
@@ -114,3 +129,23 @@ def test_numbers_come_back_to_the_bit(tmp_path_factory, rows):
     got = np.stack([found.numbers[key] for key in keys], axis=1)
     np.testing.assert_array_equal(got[:, [0, 2, 3]], np.array(rows)[:, [0, 2, 3]])
     np.testing.assert_allclose(got[:, 1], np.array(rows)[:, 1], atol=1e-13)
+
+
+def test_names_as_photo_sites_give_them_are_taken(tmp_path):
+    names = ["flickr_123@N03", "-a+b=c.d", "x" * 128]
+    found = read_poses(write(tmp_path, "lat,lon,name\n" + "".join(f"1,2,{name}\n" for name in names)))
+    assert found.name.tolist() == names
+
+
+@given(st.floats(1.0, 170.0), st.floats(0.3, 4.0))
+def test_a_vertical_field_of_view_becomes_the_horizontal_one_of_the_same_pinhole(tmp_path_factory, degrees, aspect):
+    folder = tmp_path_factory.mktemp("vertical")
+    height = 1000.0
+    focal = 0.5 * height / np.tan(np.radians(degrees) / 2)
+    wide = float(np.degrees(2 * np.arctan2(0.5 * aspect * height, focal)))
+    if not 0.1 <= wide <= 179.0:
+        return
+    text = f"lat,lon,vertical_fov_deg,hfov\n1,2,{degrees!r},\n1,2,{degrees!r},{wide!r}\n1,2,,{wide!r}\n1,2,,\n"
+    got = read_poses(write(folder, text), aspect).numbers
+    np.testing.assert_allclose(got["field_of_view"], [wide, wide, wide, np.nan], rtol=1e-12)
+    assert "vertical" not in got

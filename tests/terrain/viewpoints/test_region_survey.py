@@ -138,6 +138,70 @@ def test_a_list_gives_poses_or_only_positions(tmp_path):
         take(replace(survey, database=Listed(path), lift=False))
 
 
+EXACT = RegionSurvey(database=Grid(), queries=Nowhere(), sea=None, visible=None, splits=OneSplit())
+"""As conf/survey/list.yaml, see test_survey_options.py."""
+
+
+def test_poses_of_a_list_are_never_left_out_for_what_they_see(tmp_path):
+    rows = "".join(f"z{9 - k},{36.2 + 0.02 * k},-84.25,,{10 * k}\n" for k in range(8))
+    path = write(tmp_path / "p.csv", "name,lat,lon,alt,heading\n" + rows + "free,36.3,-84.3,,\n")
+    blind = replace(EXACT, database=Listed(path), visible=VisibleTerrain(1e6))
+    found = take(blind)
+    assert found.database.name.tolist() == [f"z{9 - k}" for k in range(8)]
+    assert found.findings["database"]["left_out"]["sees_too_little"] == 1
+    exact = take(replace(EXACT, database=Listed(path))).database
+    assert exact.name.tolist()[:8] == found.database.name.tolist()
+    np.testing.assert_allclose(np.degrees(exact.yaw[:8]), np.arange(8) * 10.0)
+    assert len(exact) == 8 + 12
+    assert set(exact.split.tolist()) == {"test"}
+
+
+def test_rows_that_cannot_be_rendered_are_told_by_name_and_others_keep_their_numbers(tmp_path):
+    path = write(tmp_path / "p.csv", "lat,lon,heading\n10,10,0\n36.3,-84.3,0\n20,20,0\n36.25,-84.2,0\n")
+    found = take(replace(EXACT, database=Listed(path)))
+    assert found.database.name.tolist() == ["c000001", "c000003"]
+    told = found.findings["database"]["left_out"]
+    assert (told["outside_region"], told["for_example"]) == (2, ["c000000", "c000002"])
+
+
+def test_pitch_roll_and_field_of_view_count_without_a_heading(tmp_path):
+    path = write(tmp_path / "p.csv", "lat,lon,pitch,roll,vfov\n36.3,-84.3,-7,3,40\n36.25,-84.2,,,\n")
+    found = take(replace(EXACT, database=Listed(path), queries=Listed(path), headings=3))
+    wide = np.degrees(2 * np.arctan(4 / 3 * np.tan(np.radians(20))))
+    for column, given, otherwise in (("pitch", -7, 0), ("roll", 3, 0), ("horizontal_fov", wide, 60)):
+        got = np.degrees(getattr(found.database, column))
+        np.testing.assert_allclose(got, 3 * [given] + 3 * [otherwise])
+        simulated = np.degrees(getattr(found.queries, column))
+        assert simulated[0] == pytest.approx(given)
+        assert simulated[1] != pytest.approx(otherwise)
+    np.testing.assert_allclose(np.degrees(found.database.yaw), [0, 120, 240, 0, 120, 240])
+    plain = take(replace(EXACT, database=Listed(path, poses=False), headings=3)).database
+    assert not plain.pitch.any()
+
+
+def test_cameras_above_water_stay_where_a_list_says_how_high_they_are(tmp_path):
+    from affine import Affine
+
+    from crosslocate.terrain.casting.raycast import RayCaster
+    from crosslocate.terrain.elevation.dem import Dem
+
+    posts = np.zeros((100, 100), np.float32)
+    posts[:, 50:] = 300.0
+    caster = RayCaster(Dem(posts, Affine(0.001, 0, 6, 0, -0.001, 46), "EPSG:4326"))
+    path = write(tmp_path / "p.csv", "lat,lon,alt,height\n45.95,6.02,,\n45.95,6.02,50,\n45.95,6.03,,9\n45.95,6.07,,\n")
+    survey = replace(EXACT, sea=0.0, database=Listed(path), headings=1)
+    found = survey.cameras(caster, aspect=1.0, seed=0, workers=1)
+    np.testing.assert_allclose(found.database.elevation, [50.0, 9.0, 302.0])
+    told = found.findings["database"]["left_out"]
+    assert (told["on_water"], told["without_elevation"], told["for_example"]) == (1, 0, ["c000000"])
+    assert len(replace(survey, sea=None).cameras(caster, aspect=1.0, seed=0, workers=1).database) == 4
+
+
+def test_a_database_is_required():
+    with pytest.raises(ConfigError, match=r"survey\.database='none'.*grid, random, list or track.*needs a database"):
+        RegionSurvey(database=Nowhere())
+
+
 def test_splits_of_a_list_that_leak_are_refused(tmp_path):
     path = write(tmp_path / "p.csv", "lat,lon,split\n36.25,-84.25,train\n36.251,-84.25,test\n")
     survey = replace(SURVEY, database=Listed(path), queries=Nowhere(), visible=None)

@@ -42,7 +42,7 @@ def test_a_grid_has_a_place_in_every_cell_and_keeps_its_spacing():
     size = geodesic_distance(west, south, west, north) * geodesic_distance(west, 36.4, east, 36.4)
     assert len(grid) == pytest.approx(size / 400.0**2, rel=0.02)
     np.testing.assert_allclose(grid.ground, jacksboro().elevation_at(grid.longitude, grid.latitude))
-    assert grid.left_out == {"without_elevation": 0}
+    assert grid.left_out == {"without_elevation": 0, "on_water": 0}
 
 
 def test_a_larger_region_keeps_the_places_of_a_smaller_one():
@@ -76,9 +76,9 @@ def test_sea_voids_and_what_is_outside_are_left_out_and_counted():
     assert 0.0 in everywhere.ground
     assert dry.ground.min() > 0.0
     assert np.isfinite(dry.ground).all()
-    assert (
-        dry.left_out["without_elevation"] - everywhere.left_out["without_elevation"] == len(everywhere) - len(dry) > 0
-    )
+    assert dry.left_out["on_water"] == len(everywhere) - len(dry) > 0
+    assert everywhere.left_out["on_water"] == 0
+    assert dry.left_out["without_elevation"] == everywhere.left_out["without_elevation"] > 0
     np.testing.assert_array_equal(wide.name, dry.name)
     assert wide.left_out["without_elevation"] > dry.left_out["without_elevation"]
 

@@ -8,7 +8,11 @@ from hydra import compose, initialize_config_dir
 from crosslocate.config.app import conf_dir
 from crosslocate.config.build import build
 from crosslocate.config.schema import register
+from crosslocate.errors import ConfigError
+from crosslocate.terrain.viewpoints.listed import Listed
 from crosslocate.terrain.viewpoints.region import RegionSurvey
+from crosslocate.terrain.viewpoints.schemes import Nowhere
+from crosslocate.terrain.viewpoints.splits import OneSplit
 from crosslocate.terrain.viewpoints.strips import StripSurvey
 
 
@@ -38,6 +42,10 @@ def test_the_defaults_of_the_files_are_those_of_the_classes():
 @pytest.mark.parametrize("scheme", options("viewpoints"))
 def test_every_scheme_of_viewpoints(role, scheme, a_list):
     path = [f"survey.{role}.path={a_list}"] if scheme in ("list", "track") else []
+    if (role, scheme) == ("database", "none"):
+        with pytest.raises(ConfigError, match="needs a database"):
+            survey("survey=region", "viewpoints@survey.database=none")
+        return
     found = survey("survey=region", f"viewpoints@survey.{role}={scheme}", *path)
     assert json.loads(json.dumps(found.parameters())) == found.parameters()
     default = RegionSurvey()
@@ -54,4 +62,9 @@ def test_every_kind_of_splits(splits):
 
 
 def test_there_are_no_other_surveys():
-    assert options("survey") == ["region", "strips"]
+    assert options("survey") == ["list", "region", "strips"]
+
+
+def test_the_cameras_of_a_list_are_a_survey_of_their_own(a_list):
+    exact = RegionSurvey(database=Listed(str(a_list)), queries=Nowhere(), sea=None, visible=None, splits=OneSplit())
+    assert survey("survey=list", f"survey.database.path={a_list}") == exact
