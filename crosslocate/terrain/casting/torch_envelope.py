@@ -101,7 +101,8 @@ def starts(envelopes: Envelopes, place: Tensor, directions: Directions) -> Tenso
 def _highest(terrain: DeviceTerrain, path: Tensor, switch: Tensor, layer: int, distances: Tensor) -> Tensor:
     """Height that a layer does not exceed in every ring and sector, ``[K, C, N]``; minus infinity where it has none.
 
-    The levels of detail of the near and of the far end of a ring count.
+    The levels of detail of the near and of the far end of a ring count, and where a piece reaches beyond the last posts
+    of such a level the finer ones too, which are seen there.
     """
     column, row, _, _ = locate(path.movedim(0, -2), distances[:, None, None])  # [K + 1, C, N + 1]
     box = [side for values in (column, row) for side in _extent(values)]
@@ -110,9 +111,22 @@ def _highest(terrain: DeviceTerrain, path: Tensor, switch: Tensor, layer: int, d
     for distance in (distances[:-1], distances[1:])[: 2 if last else 1]:
         reached = distance[:, None, None] >= switch * 2.0 ** torch.arange(1, last + 1, device=switch.device)[:, None]
         level = reached.long().sum(1) if last else torch.zeros((1, 1), dtype=torch.int64, device=switch.device)
-        share = torch.exp2(-level.double())[..., None]
-        found.append(_top_of(terrain, terrain.first[layer] + level[..., None], [side * share for side in box]))
+        level = level[..., None].expand(box[0].shape)
+        found.append(_top_at(terrain, layer, level, box))
+        margin = MARGIN * torch.exp2(level.double())
+        rows, columns = (terrain.shapes[terrain.first[layer] + level, axis] - 1 << level for axis in (0, 1))
+        beyond = (box[1] + margin >= columns) | (box[3] + margin >= rows)
+        for finer in range(int(level.max())):
+            some = (beyond & (level > finer)).nonzero(as_tuple=True)
+            top = _top_at(terrain, layer, torch.full_like(some[0], finer), [side[some] for side in box])
+            found[-1][some] = torch.maximum(found[-1][some], top)
     return torch.stack(found).amax(0)
+
+
+def _top_at(terrain: DeviceTerrain, layer: int, level: Tensor, box: list[Tensor]) -> Tensor:
+    """As `_top_of`, at levels of detail of a layer; boxes are in posts of level 0."""
+    share = torch.exp2(-level.double())
+    return _top_of(terrain, terrain.first[layer] + level, [side * share for side in box])
 
 
 def _extent(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +137,7 @@ def _extent(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _top_of(terrain: DeviceTerrain, sheet: Tensor, box: list[Tensor]) -> Tensor:
-    """Height that sheets ``[., C, 1]`` do not exceed in boxes (west, east, north, south) ``[K, C, N]``."""
+    """Height that sheets do not exceed in boxes (west, east, north, south) of their posts; all of one shape."""
     rows, columns = terrain.shapes[sheet, 0], terrain.shapes[sheet, 1]
     west, east, north, south = box
     j0 = (west - MARGIN).floor().long().clamp(min=0)

@@ -260,6 +260,22 @@ def test_starting_far_out_changes_nothing(monkeypatch):
     assert_same(on_cpu(jacksboro(), detail=0.5).cast(camera).distance, far)
 
 
+@pytest.mark.parametrize("yaw", [np.pi / 2, np.pi])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_terrain_beyond_the_last_posts_of_coarse_levels_is_seen(yaw, layers):
+    # 206 posts: level 3, which counts at the border, ends with post 200; the wall begins at post 202
+    flat = grid_dem(lambda e, n: 0 * e, posts=206)
+    height = flat.elevation.copy()
+    height[202:], height[:, 202:] = 1500, 1500
+    dems = [Dem(height, flat.transform, flat.crs), grid_dem(lambda e, n: 0 * e, spacing=60.0, posts=401)][:layers]
+    caster = on_cpu(Terrain.of(*dems), detail=0.1)
+    camera = camera_at_home(50.0, yaw=yaw, pitch=0.05, roll=0.1, width=40, height=30)
+    hits = caster.cast(camera)
+    assert (hits.ground_distance > 3000).mean() > 0.2
+    for pixel in ((8, 20), (2, 35)):
+        assert_first_hit(caster, camera, hits, pixel, step=3.0, reach=3070.0)
+
+
 def test_no_camera_is_no_image():
     assert len(on_cpu(jacksboro()).cast_many([])) == 0
 
