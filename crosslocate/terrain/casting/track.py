@@ -9,7 +9,7 @@ distance s. At 36 degrees north its error is 1e-10 posts of 90 m at 30 km and 2e
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,20 @@ _POWERS = [(i, degree - i) for degree in range(1, DEGREE + 1) for i in range(deg
 
 
 @cache
-def _nodes() -> tuple[Floats, Floats, Floats]:
-    """Fitting nodes on the unit disc, (x, y), and the matrix that takes values there to coefficients."""
+def _nodes() -> tuple[Floats, Floats, Floats, Floats]:
+    """Fitting nodes on the unit disc, (x, y), the monomials there, and the matrix that takes values to coefficients."""
     radius = np.sin(np.pi / 2 * np.arange(1, 8) / 7)
     angle = 2 * np.pi * np.arange(17) / 17
     x, y = (np.outer(radius, f(angle)).ravel() for f in (np.sin, np.cos))
     design = np.stack([x**i * y**j for i, j in _POWERS], axis=1)
-    return x, y, np.linalg.pinv(design)
+    return x, y, design, np.linalg.pinv(design)
+
+
+@lru_cache(maxsize=64)
+def _ends(longitude: float, latitude: float, radius: float) -> tuple[Floats, Floats]:
+    """Longitudes and latitudes of the fitting nodes at a radius around a position; several fits share them."""
+    x, y, _, _ = _nodes()
+    return destination(longitude, latitude, np.arctan2(x, y), radius * np.hypot(x, y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +132,11 @@ def fit_track(
     Raises:
         TerrainError: The fit is off by more than the tolerance.
     """
-    x, y, solve = _nodes()
-    lon, lat = destination(longitude, latitude, np.arctan2(x, y), radius * np.hypot(x, y))
+    _, _, design, solve = _nodes()
+    lon, lat = _ends(longitude, latitude, radius)
     origin = np.array([float(a) for a in coordinates(np.float64(longitude), np.float64(latitude))])
     values = np.stack(coordinates(lon, lat), axis=1) - origin
     unit = solve @ values
-    design = np.stack([x**i * y**j for i, j in _POWERS], axis=1)
     error = float(np.abs(design @ unit - values).max())
     if not error <= tolerance:
         raise TerrainError(f"{error:.3g} {unit_name} off, {tolerance} allowed")

@@ -208,7 +208,7 @@ def _fill_place(layer: Any, column: Any, row: Any, metres: Any, place: Any) -> N
             place[v, u, 1] = metres[1, 0] * c + metres[1, 1] * r if known else 0.0
 
 
-@njit
+@njit(error_model="numpy")
 def _gradient(
     posts: Any, first: int, rows: int, columns: int, column: float, row: float, level: int
 ) -> tuple[float, float]:
@@ -237,7 +237,7 @@ def _gradient(
     return across * scale, down * scale
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _fill_rise(
     posts: Any,
     offset: Any,

@@ -60,19 +60,22 @@ def _expose(light: Any, look: Appearance, gain: float, grain: Any) -> Any:
     height, width, _ = light.shape
     image = np.empty((height, width, 3), np.uint8)
     reach = 0.25 * (width * width + height * height)
-    value = np.empty(3)
+    value = np.empty((3, width))
     for v in range(height):
-        for u in range(width):
-            dx, dy = u + 0.5 - 0.5 * width, v + 0.5 - 0.5 * height
-            shade = gain * (1.0 - look.vignette * (dx * dx + dy * dy) / reach)
-            for k in range(3):
-                x = max(0.0, light[v, u, k] * shade * look.white_balance[k])
+        dy = v + 0.5 - 0.5 * height
+        for k in range(3):
+            balance = look.white_balance[k]
+            for u in range(width):
+                dx = u + 0.5 - 0.5 * width
+                shade = gain * (1.0 - look.vignette * (dx * dx + dy * dy) / reach)
+                x = max(0.0, light[v, u, k] * shade * balance)
                 at = min(math.sqrt(x / _TONE_END), 1.0) * _TONE_STEPS
                 step = int(at)
-                value[k] = _TONE[step] + (at - step) * (_TONE[step + 1] - _TONE[step])
-            grey = 0.2126 * value[0] + 0.7152 * value[1] + 0.0722 * value[2]
+                value[k, u] = _TONE[step] + (at - step) * (_TONE[step + 1] - _TONE[step])
+        for u in range(width):
+            grey = 0.2126 * value[0, u] + 0.7152 * value[1, u] + 0.0722 * value[2, u]
             for k in range(3):
-                x = grey + look.saturation * (value[k] - grey)
+                x = grey + look.saturation * (value[k, u] - grey)
                 x = look.exposure + look.contrast * (x - look.exposure)
                 noise = look.grain * grain[v, 3 * u + k] * (0.6 + 0.8 * math.sqrt(max(0.0, x)))
                 image[v, u, k] = np.uint8(min(255.0, max(0.0, 255.0 * x + noise + 0.5)))

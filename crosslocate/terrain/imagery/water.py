@@ -75,13 +75,18 @@ class WaterMap:
         rows, columns = int(self.terrain.sheets.rows[sheet]), int(self.terrain.sheets.columns[sheet])
         down, across = (-(-(posts - 1) // BLOCK) for posts in (rows, columns))
         wet = np.zeros(len(column), np.bool_)
-        order, first = _by_block(column, row, 1.0 / (1 << level), rows, columns, BLOCK, across, down * across)
-        for number in np.flatnonzero(np.diff(first)).tolist():
-            known = self._block(layer, number // across, number % across)
-            if known.any():
-                here = order[first[number] : first[number + 1]]
+        block, count = _blocks_of(column, row, 1.0 / (1 << level), rows, columns, BLOCK, across, down * across)
+        known = {number: self._block(layer, *divmod(number, across)) for number in np.flatnonzero(count).tolist()}
+        known = {number: posts for number, posts in known.items() if posts.any()}
+        if known:
+            first = np.full(len(count), -1)
+            numbers = list(known)
+            first[numbers] = np.cumsum(count[numbers]) - count[numbers]
+            order = _sorted_by(block, first, int(count[numbers].sum()))
+            for number, posts in known.items():
+                here = order[first[number] : first[number] + count[number]]
                 top, left = number // across * BLOCK, number % across * BLOCK
-                _fill_wet(known, here, column, row, 1.0 / (1 << level), rows, columns, top, left, wet)
+                _fill_wet(posts, here, column, row, 1.0 / (1 << level), rows, columns, top, left, wet)
         return wet
 
     def _block(self, layer: int, down: int, right: int) -> Blocks:
@@ -205,27 +210,36 @@ def _measure(posts: Any, labels: Any, count: int, flat_range: float) -> Any:
     return size, np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) + 1, beside, lower
 
 
-@njit(nogil=True, cache=True)
-def _by_block(column: Any, row: Any, scale: float, rows: int, columns: int, size: int, across: int, blocks: int) -> Any:
-    """Numbers of the places, block by block (a counting sort), and the index of the first of each block and the end."""
-    block = np.empty(len(column), np.int64)
-    first = np.zeros(blocks + 1, np.int64)
+@njit(nogil=True, cache=True, error_model="numpy")
+def _blocks_of(
+    column: Any, row: Any, scale: float, rows: int, columns: int, size: int, across: int, blocks: int
+) -> Any:
+    """Number of the block of each place, -1 for NaN, and how many places each block has.
+
+    A place on the border of a block may be counted to either side: blocks hold the posts of their borders.
+    """
+    block, count = np.empty(len(column), np.int32), np.zeros(blocks, np.int64)
+    last_j, last_i = (columns - 2) // size, (rows - 2) // size
     for n in range(len(column)):
         if math.isnan(column[n]):
             block[n] = -1
         else:
-            j, i = min(int(column[n] * scale), columns - 2), min(int(row[n] * scale), rows - 2)
-            block[n] = i // size * across + j // size
-            first[block[n] + 1] += 1
-    for k in range(blocks):
-        first[k + 1] += first[k]
-    free = first.copy()
-    order = np.empty(first[blocks], np.int64)
-    for n in range(len(column)):
-        if block[n] >= 0:
-            order[free[block[n]]] = n
-            free[block[n]] += 1
-    return order, first
+            number = min(int(row[n] * scale / size), last_i) * across + min(int(column[n] * scale / size), last_j)
+            block[n] = number
+            count[number] += 1
+    return block, count
+
+
+@njit(nogil=True, cache=True)
+def _sorted_by(block: Any, first: Any, total: int) -> Any:
+    """Numbers of the places of some blocks, those of block k from ``first[k]`` on; without those where it is -1."""
+    free, order = first.copy(), np.empty(total, np.int64)
+    for n in range(len(block)):
+        number = block[n]
+        if number >= 0 and free[number] >= 0:
+            order[free[number]] = n
+            free[number] += 1
+    return order
 
 
 @njit(nogil=True, cache=True)
