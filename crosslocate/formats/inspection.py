@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crosslocate.data.catalog import read_catalog
 from crosslocate.data.catalog_paths import check_template, columns_of, files
+from crosslocate.data.live import is_live, require_live
 from crosslocate.data.schema import SCHEMA, read_header
 from crosslocate.errors import DataError
 from crosslocate.formats.companions import name_images
@@ -171,9 +173,13 @@ def _catalog(path: Path, split: str | None, modalities: list[str] | None) -> Rec
     for modality, template in header["images"].items():
         if modalities is None or modality in modalities:
             try:
-                images[modality] = _files(path, modality, template, table, names)
+                if is_live(template):  # no file is missing where none should be
+                    require_live(read_catalog(path), modality)
+                else:
+                    images[modality] = _files(path, modality, template, table, names)
             except DataError as error:
-                found.append(Problem(path, role, None, "path template", str(error)))
+                kind = "live images" if is_live(template) else "path template"
+                found.append(Problem(path, role, None, kind, str(error)))
     return Records(path, role, names, columns, {}, images, found)
 
 

@@ -220,7 +220,7 @@ def test_queries_are_not_missed_where_the_manifest_names_none(run, tiny_dataset,
     views = pq.read_table(root / "database.parquet").num_rows
     missing = {("queries.parquet", "queries", None, "catalog")}
     manifest = root / "manifest.json"
-    for text, problems in (
+    for counts, problems in (
         (None, missing),
         (json.dumps({"counts": {"database": views}}), set()),
         (json.dumps({"counts": {"database": views, "queries": 0}}), set()),
@@ -229,12 +229,26 @@ def test_queries_are_not_missed_where_the_manifest_names_none(run, tiny_dataset,
         ("{", missing),
     ):
         manifest.unlink(missing_ok=True)
-        if text is not None:
-            manifest.write_text(text)
+        if counts is not None:
+            manifest.write_text(counts)
         assert brief(run(f"catalog={root}", "gap=0", "modalities=[]")) == problems
     (root / "database.parquet").rename(root / "queries.parquet")
     manifest.write_text(json.dumps({"counts": {"database": views}}))
     assert ("database.parquet", "database", None, "catalog") in brief(run(f"catalog={root}", "modalities=[]"))
+
+
+def test_images_that_are_rendered_when_they_are_read_are_not_missing(run, tmp_path):
+    from live_pair import MODALITIES, world, write_live
+
+    root = write_live(tmp_path / "live", world())
+    assert run(f"catalog={root}", "decode=true") == []
+    broken = shutil.copytree(root, tmp_path / "broken")
+    shutil.rmtree(broken / "terrain")
+    roles = ("database", "queries")
+    unread = [(f"{role}.parquet", role, None, "live images") for role in roles for _ in MODALITIES]
+    found = run(f"catalog={broken}")
+    assert [(p.file.name, p.role, p.row, p.kind) for p in found] == unread
+    assert str(broken / "terrain") in found[0].message
 
 
 def test_splits_that_are_closer_than_a_gap_are_a_problem(run, tiny_dataset):

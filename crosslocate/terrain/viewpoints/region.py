@@ -114,13 +114,13 @@ class RegionSurvey:
             kept, reasons = self._seeing(self.visible, caster, places, workers)
             places, told["left_out"] = places.take(kept), {**told["left_out"], **reasons}
         _require_some(places, told)
+        divided = places
+        places, told["splits"] = self._divided(places, divided, seed)
+        _require_some(places, told)
         photographed = self.queries.positions(replace(site, database=places), default_rng([seed, _QUERIES]))
         heights = self.photographs.heights(photographed, default_rng([seed, _HEIGHTS]))
         queries, told_queries = self._standing(photographed.take(slice(None), height=heights))
-        divided = places
-        places, told["splits"] = self._divided(places, divided, seed)
         queries, told_queries["splits"] = self._divided(queries, divided, seed)
-        _require_some(places, told)
         _require_every_split(places, told)
         place, told_queries["nearest_view"] = _nearest(places, queries, self.near)
         fov = np.radians(self.field_of_view)
