@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.terrain.casting.hits import Hits
+from crosslocate.terrain.casting.positions import turn_longitudes
 
 CHANNELS = ("longitude", "latitude", "elevation")
 
@@ -35,9 +36,11 @@ class Coordinates:
     def of(cls, hits: Hits) -> "Coordinates":
         """The coordinates of what a camera sees."""
         origin = float(np.float32(hits.camera.longitude)), float(np.float32(hits.camera.latitude))
-        east = np.mod(hits.longitude - origin[0] + 180.0, 360.0) - 180.0
-        offsets = np.stack([east, hits.latitude - origin[1], hits.elevation], axis=-1)
-        return cls(origin, offsets.astype(np.float32))
+        east = hits.longitude - origin[0]
+        turn_longitudes(east)
+        offsets = np.empty((*east.shape, 3), np.float32)
+        offsets[..., 0], offsets[..., 1], offsets[..., 2] = east, hits.latitude - origin[1], hits.elevation
+        return cls(origin, offsets)
 
     def positions(self) -> NDArray[np.float64]:
         """Longitude and latitude in degrees and elevation in metres, NaN in the sky, ``[H, W, 3]``."""

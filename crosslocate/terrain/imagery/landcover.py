@@ -57,7 +57,7 @@ DEFAULT_RULES = CoverRules()
 def segments(hits: Hits, ground: Ground, water: WaterMap, rules: CoverRules = DEFAULT_RULES) -> NDArray[np.uint8]:
     """Class id of every pixel, uint8 ``[H, W]`` (see ``SEGMENT_NAMES``)."""
     classes = np.full(hits.distance.shape, SKY_CLASS, np.uint8)
-    tables = tuple(np.array(line, np.float64) for line in (rules.tree_line, rules.snow_line))
+    trees, snow = np.array(rules.tree_line, np.float64), np.array(rules.snow_line, np.float64)
     limits = (
         rules.aspect_shift,
         rules.alpine_belt,
@@ -66,7 +66,7 @@ def segments(hits: Hits, ground: Ground, water: WaterMap, rules: CoverRules = DE
         rules.snow_slope,
         rules.field_slope,
     )
-    _classify(ground.layer, hits.elevation, hits.latitude, ground.east, ground.north, *tables, limits, classes)
+    _classify(ground.layer, hits.elevation, hits.latitude, ground.east, ground.north, trees, snow, limits, classes)
     several = len(hits.terrain.layers) > 1
     for layer in np.unique(ground.layer[ground.layer >= 0]).tolist() if several else [0]:
         column = np.where(ground.layer == layer, ground.column, np.nan) if several else ground.column

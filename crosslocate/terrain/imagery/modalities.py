@@ -45,7 +45,7 @@ def edges(hits: Hits, jump: float = 0.02, full_ratio: float = 10.0) -> NDArray[n
         full_ratio: Ratio of distances, above 1, that is drawn in full strength.
     """
     strength = np.empty(hits.distance.shape, np.uint8)
-    _fill_strength(hidden_share(hits), np.float32(jump), 254.0 / math.log(full_ratio), strength)
+    _fill_strength(hidden_share(hits), float(np.float32(jump)), 254.0 / math.log(full_ratio), strength)
     return strength
 
 
@@ -88,7 +88,7 @@ def _fill_nearness(axial: Any, nearness: Any) -> None:
 
 
 @njit(inline="always", error_model="numpy")
-def _fall(before: float, here: float, there: float, beyond: float) -> float:
+def _fall(before: Any, here: Any, there: Any, beyond: Any) -> Any:
     """Share by which a neighbour is less near than planes through (before, here) and (there, beyond) foretell."""
     from_here = np.float32(2) * here - before - there  # how much nearer the plane of this side is at the neighbour
     from_there = here - (np.float32(2) * there - beyond)  # how much nearer this pixel is than the other plane
