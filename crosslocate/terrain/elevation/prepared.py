@@ -1,8 +1,8 @@
 """Prepared terrains: a folder that holds the arrays of a terrain, which are mapped into memory and not read.
 
 ``posts.f32`` and ``tops.f32`` are the flat arrays (little-endian float32; see `sheets`). ``header.json`` says where the
-layers lie, how large the files are, and what was found when the terrain was made; it carries a SHA-256 of itself. A
-folder appears under its name when it is complete, and is never changed again.
+layers lie, how large the files are and what their SHA-256 is, and what was found when the terrain was made; it carries
+a SHA-256 of itself. A folder appears under its name when it is complete, and is never changed again.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from crosslocate.terrain.elevation.sheets import BLOCK_LEVELS, Sheets, plan_shee
 from crosslocate.terrain.elevation.summary import TerrainSummary, size_text
 from crosslocate.terrain.elevation.terrain import Terrain
 
-FORMAT = 1
+FORMAT = 2
 HEADER, POSTS, TOPS = "header.json", "posts.f32", "tops.f32"
 
 NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
@@ -49,6 +49,7 @@ def save_terrain(terrain: Terrain, folder: Path | str) -> Path:
 
     Raises:
         UnwritableError: The folder holds something else, or cannot be written.
+        TerrainError: The terrain comes from a prepared one that is damaged.
     """
     folder = Path(folder)
     if folder.exists():
@@ -64,16 +65,24 @@ def save_terrain(terrain: Terrain, folder: Path | str) -> Path:
             for name, array in ((POSTS, terrain.posts), (TOPS, terrain.tops)):
                 np.asarray(array, "<f4").tofile(draft / name)
         write_header(draft, places, terrain.sheets, describe_terrain(terrain))
+        if terrain.folder is not None and _sums_of(draft) != _sums_of(terrain.folder):
+            require_undamaged(terrain.folder)
     return folder
 
 
-def load_terrain(folder: Path | str) -> Terrain:
+def load_terrain(folder: Path | str, *, verify: bool = False) -> Terrain:
     """Map a prepared terrain. Its posts are read when they are looked at, and memory is given back when it is short.
+
+    Args:
+        folder: Where it is.
+        verify: Read all of it first, and compare checksums.
 
     Raises:
         TerrainError: It is incomplete, damaged, or of another version; says what to do.
     """
     folder = Path(folder)
+    if verify:
+        require_undamaged(folder)
     content = _read_header(folder)
     sheets = plan_sheets([(layer["rows"], layer["columns"]) for layer in content["summary"]["layers"]])
     if content["block_levels"] != BLOCK_LEVELS or (content["posts"], content["tops"]) != (sheets.posts, sheets.tops):
@@ -82,6 +91,21 @@ def load_terrain(folder: Path | str) -> Terrain:
     places = [(Affine(*place["transform"]), str(place["crs"])) for place in content["places"]]
     summary = TerrainSummary.from_json(content["summary"], str(folder))
     return Terrain.mapped(places, arrays[0], arrays[1], sheets, summary, folder.absolute())
+
+
+def require_undamaged(folder: Path) -> None:
+    """Read all of a prepared terrain and compare it with its checksums.
+
+    Raises:
+        TerrainError: A file is missing, or has other content than was written.
+    """
+    for name, digest in _read_header(folder)["checksums"].items():
+        try:
+            found = _sha256(folder / name)
+        except OSError as error:
+            raise _damage(folder, f"{name}: {error.strerror}") from None
+        if found != digest:
+            raise _damage(folder, f"{name} has other content than was written")
 
 
 @contextmanager
@@ -150,6 +174,7 @@ def write_header(draft: Path, places: list[tuple[Affine, str]], sheets: Sheets, 
         "block_levels": BLOCK_LEVELS,
         "posts": sheets.posts,
         "tops": sheets.tops,
+        "checksums": _checksums(draft),
         "places": [{"transform": list(transform)[:6], "crs": crs} for transform, crs in places],
         "summary": replace(summary, folder=None).to_json(),
     }
@@ -169,8 +194,30 @@ def _read_header(folder: Path) -> dict[str, Any]:
     if not whole:
         raise TerrainError(f"the prepared terrain {folder} is damaged: the checksum of {HEADER} is wrong; remove it")
     if content["format"] != FORMAT:
-        raise TerrainError(f"the prepared terrain {folder} has format {content['format']}; allowed: {FORMAT}")
+        raise TerrainError(
+            f"the prepared terrain {folder} has format {content['format']}, this version reads {FORMAT}; remove it, it "
+            "is made again"
+        )
     return content
+
+
+def _damage(folder: Path, what: str) -> TerrainError:
+    return TerrainError(f"the prepared terrain {folder} is damaged: {what}; remove it, it is made again")
+
+
+def _sums_of(folder: Path) -> dict[str, str]:
+    """What a header says of the arrays."""
+    return dict(_read_header(folder)["checksums"])
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of the arrays of a folder."""
+    return {name: _sha256(folder / name) for name in (POSTS, TOPS)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(content: dict[str, Any]) -> str:

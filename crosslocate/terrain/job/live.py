@@ -6,6 +6,7 @@ it is the prepared terrain. Together with a row of a catalog they give the image
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslocate.console import say
 from crosslocate.data.live import HEADER, live_template
 from crosslocate.drafts import draft_of
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
+from crosslocate.terrain.elevation import prepared
 from crosslocate.terrain.elevation.prepared import load_terrain, save_terrain
 from crosslocate.terrain.imagery.class_map import ClassMap
 from crosslocate.terrain.imagery.legend import Legend
@@ -37,6 +40,10 @@ TERRAIN = "terrain"
 """Folder of the prepared terrain."""
 CASTER = ("refraction", "max_distance", "surface", "detail")
 """What a ray caster is made with besides the terrain."""
+_AGAIN = (
+    "start the command that made the data set (crosslocate.render storage=live) again: it writes this anew, and takes "
+    "no rendering"
+)
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
     "renderer": (int,),
@@ -78,44 +85,71 @@ class Live:
         """There are no chunks."""
         raise NotImplementedError("live images are not written")
 
-    def finish(self, root: Path, world: World, images: "Images") -> None:
+    def require(self, world: World) -> None:
+        """Images are rendered by the processes that read them, on their processors.
+
+        Raises:
+            ConfigError: The terrain is seen by another caster than the one that readers use.
+        """
+        if type(world.caster) is not RayCaster:
+            raise ConfigError(
+                "terrain.caster", type(world.caster).__name__, "RayCaster with storage=live",
+                "Images are rendered by the processes that read them, on their processors",
+            )  # fmt: skip
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The description and the terrain."""
+        return HEADER, *(f"{TERRAIN}/{name}" for name in (prepared.HEADER, prepared.POSTS, prepared.TOPS))
+
+    def finish(self, root: Path, world: World, images: "Images") -> bool:
         """Write the terrain, and last ``live.json``; what is there and the same stays."""
-        write_live(root, world, images)
+        return write_live(root, world, images)
 
 
-def write_live(root: Path, world: World, images: "Images") -> None:
+def write_live(root: Path, world: World, images: "Images") -> bool:
     """Write what images of a world are rendered from when they are read.
+
+    A terrain that is there and cannot be read is made again.
 
     Args:
         root: Folder of the catalogs.
         world: The terrain and how it is rendered.
         images: Their size.
 
+    Returns:
+        Whether something was missing, or is another now.
+
     Raises:
-        ConfigError: See `describe_live`.
         UnwritableError: The terrain cannot be written, or another one is there.
+        TerrainError: The terrain comes from a prepared one that is damaged.
     """
-    header = json.dumps(describe_live(world, images), indent=2, sort_keys=True) + "\n"
     path = Path(root) / HEADER
-    if path.is_file() and path.read_text() == header:
-        return
-    save_terrain(world.caster.terrain, path.with_name(TERRAIN))
+    header = (json.dumps(describe_live(path, world, images), indent=2, sort_keys=True) + "\n").encode()
+    written = _write_terrain(world, path.with_name(TERRAIN))
+    if path.is_file() and path.read_bytes() == header:
+        return written
     draft = draft_of(path)
-    draft.write_text(header)
+    draft.write_bytes(header)
     draft.replace(path)
+    return True
 
 
-def describe_live(world: World, images: "Images") -> dict[str, Any]:
-    """The content of ``live.json``.
+def _write_terrain(world: World, folder: Path) -> bool:
+    """Write the terrain where it is not; returns whether it was not."""
+    if folder.is_dir():
+        try:
+            load_terrain(folder)
+        except TerrainError as error:
+            say(f"{error}; that is done now")
+            shutil.rmtree(folder)
+    there = folder.is_dir()
+    save_terrain(world.caster.terrain, folder)
+    return not there
 
-    Raises:
-        ConfigError: The terrain is seen by another caster than the one that readers use.
-    """
-    if type(world.caster) is not RayCaster:
-        raise ConfigError(
-            "terrain.caster", type(world.caster).__name__, "RayCaster with storage=live",
-            "Images are rendered by the processes that read them, on their processors",
-        )  # fmt: skip
+
+def describe_live(path: Path, world: World, images: "Images") -> dict[str, Any]:
+    """The content of ``live.json``, which is to lie at ``path``."""
     return {
         "format": FORMAT,
         "renderer": RENDERER,
@@ -126,7 +160,7 @@ def describe_live(world: World, images: "Images") -> dict[str, Any]:
         "depth_type": world.depth_type,
         "seed": world.seed,
         "photo": asdict(world.photo),
-        "land_cover": _described(world.land_cover),
+        "land_cover": _described(path, world.land_cover),
     }
 
 
@@ -216,21 +250,24 @@ def read_header(path: Path) -> dict[str, Any]:
     for name, this in (("format", FORMAT), ("renderer", RENDERER)):
         if header[name] != this:
             raise TerrainError(
-                f"{path} is of {name} {header[name]}, this version is of {this}: its images would be others; write the "
-                "data set again (crosslocate.render storage=live), which takes no rendering"
+                f"{path} is of {name} {header[name]}, this version is of {this}: its images would be others; to "
+                f"have those, {_AGAIN}"
             )
     return dict(header)
 
 
 def _damaged(path: Path, why: object) -> TerrainError:
-    return TerrainError(f"{path} is damaged ({why}); write the data set again (crosslocate.render storage=live)")
+    return TerrainError(f"{path} is damaged ({why}); {_AGAIN}")
 
 
-def _described(land_cover: ClassMap | None) -> dict[str, Any] | None:
-    """A land cover map: what images depend on, and where its files lie."""
+def _described(path: Path, land_cover: ClassMap | None) -> dict[str, Any] | None:
+    """A land cover map: what images depend on, and where its files lie, from the data set where they lie in it."""
     if land_cover is None:
         return None
-    return {"paths": [str(sheet.path.resolve()) for sheet in land_cover.sheets], **land_cover.parameters()}
+    root = path.parent.resolve()
+    files = [sheet.path.resolve() for sheet in land_cover.sheets]
+    places = [file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file) for file in files]
+    return {"paths": places, **land_cover.parameters()}
 
 
 def _land_cover(path: Path, found: Mapping[str, Any] | None) -> ClassMap | None:
@@ -241,12 +278,18 @@ def _land_cover(path: Path, found: Mapping[str, Any] | None) -> ClassMap | None:
     """
     if found is None:
         return None
+    files = [path.parent / str(place) for place in found["paths"]]
+    if gone := [str(file) for file in files if not file.is_file()]:
+        raise TerrainError(
+            f"{path}: the land cover map {', '.join(gone)} that its images are rendered with is not there; put it "
+            f"back, or, where it lies elsewhere now, {_AGAIN}"
+        )
     classes = {}
     for entry in found["legend"]["classes"]:
         first, *also = entry["values"]
         classes[first] = {name: entry[name] for name in ("segment", "name", "colour")} | {"also": also}
     legend = Legend(found["legend"]["name"], classes, found["legend"]["nodata"])
-    land_cover = ClassMap([str(sheet) for sheet in found["paths"]], legend, found["own_colours"])
-    if json.loads(json.dumps(_described(land_cover))) != dict(found):
+    land_cover = ClassMap([str(file) for file in files], legend, found["own_colours"])
+    if json.loads(json.dumps(land_cover.parameters())) != {name: found[name] for name in found if name != "paths"}:
         raise TerrainError(f"{path}: the land cover maps {', '.join(found['paths'])} are not those it was written for")
     return land_cover

@@ -23,6 +23,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
         found = manifest["format"], sorted(manifest["rendering"]), sorted(manifest["counts"])
+        manifest.setdefault("files", {})
     except FileNotFoundError:
         raise TerrainError(f"{path} does not exist: {root} is not a complete rendered data set") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -20,12 +20,18 @@ class RenderPlan:
         survey: Chooses the cameras.
         images: Which images are made of every view.
         storage: How they are kept.
+
+    Raises:
+        ConfigError: Images of this world cannot be kept so.
     """
 
     world: World
     survey: Survey
     images: Images
     storage: Storage
+
+    def __post_init__(self) -> None:
+        self.storage.require(self.world)
 
     @property
     def is_bound_to_process(self) -> bool:

@@ -15,10 +15,11 @@ from typing import Any
 from crosslocate.console import say
 from crosslocate.data.locking import locked
 from crosslocate.errors import UnwritableError
-from crosslocate.terrain.job.assembly import assemble, clear_up, require_whole
+from crosslocate.terrain.elevation.prepared import require_undamaged
+from crosslocate.terrain.job.assembly import assemble, clear_up, complete_files, require_whole
 from crosslocate.terrain.job.chunks import Chunk, Share
 from crosslocate.terrain.job.files import refuse_write
-from crosslocate.terrain.job.manifest import MANIFEST, read_manifest, require_same
+from crosslocate.terrain.job.manifest import MANIFEST, RENDERER, read_manifest, require_same
 from crosslocate.terrain.job.opening import Job, begin, begun, check_cameras, make_folders, tables_of
 from crosslocate.terrain.job.plan import RenderPlan, describe
 from crosslocate.terrain.job.processes import work_in_processes, work_through
@@ -69,6 +70,9 @@ def render_dataset(
     if plan.is_bound_to_process and workers > 1:
         workers = 1
     part = None if share is None else Share.read(share)
+    terrain = plan.world.caster.terrain
+    if verify and terrain.folder is not None:
+        require_undamaged(terrain.folder)
     try:
         job = _open(root, plan, workers, verify, tell)
         return read_manifest(root) if job is None else _render(job, workers, part, verify)
@@ -97,8 +101,12 @@ def _open(
 
     with locked(lock_path(root), waiting):
         if (root / MANIFEST).exists():
-            require_same(root / MANIFEST, read_manifest(root)["rendering"], description)
+            found = read_manifest(root)["rendering"]
+            if plan.storage.views is None:  # without images there is nothing of another revision but what is mended
+                found |= {"renderer": RENDERER}
+            require_same(root / MANIFEST, found, description)
             if not verify or require_whole(root, workers):
+                complete_files(root, plan.storage, plan.world, plan.images, description)
                 clear_up(root)
                 return None
         job = begun(root, plan.world, plan.images, plan.storage, description)

@@ -61,8 +61,25 @@ class Storage(Protocol):
         """
         ...
 
-    def finish(self, root: Path, world: "World", images: "Images") -> None:
-        """Write what belongs beside catalogs and images, when all of these are there; may be called again."""
+    def require(self, world: "World") -> None:
+        """Make sure that images of a world can be kept so, before anything is done.
+
+        Raises:
+            ConfigError: They cannot.
+        """
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What `finish` writes, relative to the data set."""
+        ...
+
+    def finish(self, root: Path, world: "World", images: "Images") -> bool:
+        """Write what belongs beside catalogs and images, when all of these are there; what is there and the same stays.
+
+        Returns:
+            Whether something was written.
+        """
         ...
 
 
@@ -107,8 +124,17 @@ class Files:
         _sync_folders(root / chunk.role / modality for modality in suffixes)
         return written
 
-    def finish(self, root: Path, world: "World", images: "Images") -> None:
-        """Nothing."""
+    def require(self, world: "World") -> None:
+        """Files can be of any world."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def finish(self, root: Path, world: "World", images: "Images") -> bool:  # noqa: ARG002 - `Storage`'s signature
+        """Nothing is written."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -164,8 +190,17 @@ class Shards:
         _sync_folders(root / chunk.role / modality for modality in suffixes)
         return written
 
-    def finish(self, root: Path, world: "World", images: "Images") -> None:
-        """Nothing."""
+    def require(self, world: "World") -> None:
+        """Files can be of any world."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def finish(self, root: Path, world: "World", images: "Images") -> bool:  # noqa: ARG002 - `Storage`'s signature
+        """Nothing is written."""
+        return False
 
 
 def _require_views(views: int) -> None:

@@ -197,3 +197,19 @@ def test_a_summary_goes_through_json_and_is_told(folder, capfd):
         assert part in told, part
     describe_terrain(Terrain.of(jacksboro())).print()
     assert "403 x 344" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", [POSTS, TOPS])
+def test_verifying_reads_all_of_a_terrain_and_no_copy_hides_the_damage(tmp_path, name):
+    save_terrain(Terrain.of(jacksboro()), tmp_path / "one")
+    load_terrain(tmp_path / "one", verify=True)
+    path = tmp_path / "one" / name
+    content = bytearray(path.read_bytes())
+    content[4321] ^= 1
+    path.write_bytes(content)
+    loaded = load_terrain(tmp_path / "one")  # its size is right
+    with pytest.raises(TerrainError, match=f"{name} has other content than was written; remove it"):
+        load_terrain(tmp_path / "one", verify=True)
+    with pytest.raises(TerrainError, match=f"{name} has other content than was written"):
+        save_terrain(loaded, tmp_path / "two")
+    assert not (tmp_path / "two").exists()

@@ -306,7 +306,7 @@ def test_an_error_names_the_view_and_ends_the_job_and_finished_chunks_stay(worke
     with pytest.raises(TerrainError, match=r"database row 31 \(view031\): no such view"):
         job.render_dataset(root, plan(cameras(200)), workers=workers)
     done = {int(path.stem) for path in (root / "checksums/database").iterdir()}
-    assert done >= set(range(10))
+    assert len(done & set(range(15))) >= 15 - workers  # others may be at one each when they are ended
     assert 15 not in done
     monkeypatch.undo()
     job.render_dataset(root, plan(cameras(200)), workers=workers)
