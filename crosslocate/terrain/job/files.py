@@ -4,7 +4,6 @@ import errno
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,20 +28,12 @@ def rounded_depth(values: NDArray[np.floating], dtype: type[np.floating]) -> NDA
 
 def encode_exr(values: NDArray[np.floating], dtype: type[np.floating] = np.float16) -> bytes:
     """One-channel EXR of depths [H, W], stored as half or float."""
-    return encode_channels({DEPTH_CHANNEL: rounded_depth(values, dtype)}, {}, OpenEXR.ZIP_COMPRESSION)
+    return encode_channels({DEPTH_CHANNEL: rounded_depth(values, dtype)}, {})
 
 
-def encode_channels(
-    channels: Mapping[str, NDArray[np.floating]],
-    attributes: Mapping[str, float],
-    compression: Any = OpenEXR.RLE_COMPRESSION,
-) -> bytes:
-    """EXR of several channels [H, W] and numbers for its header, which keeps single precision.
-
-    The last bits of single precision are noise that ZIP compresses by a fifth, at six times the cost of run lengths,
-    which the sky takes.
-    """
-    header = {"compression": compression, "type": OpenEXR.scanlineimage, **attributes}
+def encode_channels(channels: Mapping[str, NDArray[np.floating]], attributes: Mapping[str, float]) -> bytes:
+    """EXR (ZIP compression) of several channels [H, W] and numbers for its header, which keeps single precision."""
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **attributes}
     stream = io.BytesIO()
     with OpenEXR.File(header, {name: np.ascontiguousarray(values) for name, values in channels.items()}) as file:
         file.write(stream)
