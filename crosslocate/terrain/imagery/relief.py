@@ -125,6 +125,9 @@ def locate(hits: Hits) -> tuple[NDArray[np.int8], Floats, Floats]:
     the last one, at its border.
     """
     layers = hits.terrain.layers
+    if len(layers) == 1:
+        (rows, columns), (column, row) = layers[0].shape, hits.pixel(0)
+        return -hits.sky.astype(np.int8), np.clip(column, 0, columns - 1), np.clip(row, 0, rows - 1)
     layer = np.full(hits.distance.shape, -1, np.int8)
     column, row = np.full(layer.shape, np.nan), np.full(layer.shape, np.nan)
     for k, dem in enumerate(layers):
