@@ -4,7 +4,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from crosslocate.terrain.elevation.grid import WGS84_CRS
+from crosslocate.terrain.elevation.datum import WGS84_CRS
 
 
 def write_tiff(path, posts, first, spacing, crs=WGS84_CRS, unit=None, scale=None, offset=None, **profile):

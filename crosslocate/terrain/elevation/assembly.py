@@ -264,4 +264,6 @@ def _summary(layer: Layer, posts: Posts, counts: Counts, release: Callable[[], N
         disagreement=counts.disagreement,
         disagreeing=counts.disagreeing,
         fingerprint=fingerprint,
+        operation=layer.grid.operation.name,
+        accuracy=layer.grid.operation.accuracy,
     )

@@ -14,7 +14,8 @@ from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.errors import TerrainError
-from crosslocate.terrain.elevation.grid import WGS84_CRS, Floats, Placed
+from crosslocate.terrain.elevation.datum import WGS84_CRS
+from crosslocate.terrain.elevation.grid import Floats, Placed
 
 __all__ = ["WGS84_CRS", "Affine", "Dem", "embedded_dem", "interpolate", "print_of"]
 

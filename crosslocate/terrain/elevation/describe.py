@@ -39,7 +39,7 @@ def _layer(dem: Dem) -> LayerSummary:
         crs=dem.crs, rows=rows, columns=columns, spacing=dem.spacing, bounds=dem.bounds, units=(), tiles=0,
         lowest=lowest, highest=highest, voids=left, implausible=0, absent=0, filled_from_layers=0,
         filled_from_neighbours=0, sea=0, left=left, overlap=0, disagreement=0.0, disagreeing="",
-        fingerprint=dem.fingerprint(),
+        fingerprint=dem.fingerprint(), operation=dem.operation.name, accuracy=dem.operation.accuracy,
     )  # fmt: skip
 
 

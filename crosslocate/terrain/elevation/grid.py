@@ -5,28 +5,18 @@ A post is one elevation sample. Raster coordinates are ``(column, row)``, fracti
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.geo import geodesic_distance
+from crosslocate.terrain.elevation.datum import Operation, operation_around
 
 Floats = NDArray[np.float64]
 
-WGS84_CRS = "EPSG:4326"
-
 Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees; east > 180 when the antimeridian is crossed."""
-
-
-@lru_cache(maxsize=16)
-def _transformer(source: str, target: str) -> Any:
-    """A cached pyproj transformer in x, y (longitude, latitude) order."""
-    from pyproj import Transformer
-
-    return Transformer.from_crs(source, target, always_xy=True)
 
 
 @lru_cache(maxsize=64)
@@ -61,10 +51,7 @@ class Placed:
     def pixel_of(self, longitude: ArrayLike, latitude: ArrayLike) -> tuple[Floats, Floats]:
         """Raster coordinates (column, row) of WGS84 positions in degrees; arguments broadcast."""
         lon, lat = np.broadcast_arrays(np.asarray(longitude, np.float64), np.asarray(latitude, np.float64))
-        if self.crs == WGS84_CRS:
-            x, y = lon, lat
-        else:
-            x, y = (np.asarray(a) for a in _transformer(WGS84_CRS, self.crs).transform(lon, lat))
+        x, y = self.operation.forward(lon, lat)
         if self.is_geographic:
             x = self._centre_x + np.mod(x - self._centre_x + 180.0, 360.0) - 180.0
         inverse = ~self.transform
@@ -75,10 +62,7 @@ class Placed:
         c, r = np.broadcast_arrays(np.asarray(column, np.float64), np.asarray(row, np.float64))
         t = self.transform
         x, y = t.a * c + t.b * r + t.c, t.d * c + t.e * r + t.f
-        if self.crs == WGS84_CRS:
-            return x, y
-        lon, lat = _transformer(self.crs, WGS84_CRS).transform(x, y)
-        return np.asarray(lon), np.asarray(lat)
+        return self.operation.backward(x, y)
 
     def contains(self, longitude: ArrayLike, latitude: ArrayLike, tolerance: float = 0.0) -> NDArray[np.bool_]:
         """Whether positions lie within the rectangle of posts (voids included), or at most ``tolerance`` posts away."""
@@ -103,10 +87,20 @@ class Placed:
         metres = geodesic_distance(lon[::2], lat[::2], lon[1::2], lat[1::2])
         return float(metres[0]), float(metres[1])
 
+    @property
+    def operation(self) -> Operation:
+        """The coordinate operation that leads from WGS84 to its CRS around its middle."""
+        return operation_around(self.crs, self._centre_x, self._centre_y)
+
     @cached_property
     def _centre_x(self) -> float:
         rows, columns = self.shape
         return float(self.transform.a * (columns - 1) / 2 + self.transform.b * (rows - 1) / 2 + self.transform.c)
+
+    @cached_property
+    def _centre_y(self) -> float:
+        rows, columns = self.shape
+        return float(self.transform.d * (columns - 1) / 2 + self.transform.e * (rows - 1) / 2 + self.transform.f)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from affine import Affine
 
 from crosslocate.errors import TerrainError
 from crosslocate.geo import radii_of_curvature
-from crosslocate.terrain.elevation.grid import WGS84_CRS, Bounds, Grid, outline
+from crosslocate.terrain.elevation.datum import WGS84_CRS
+from crosslocate.terrain.elevation.grid import Bounds, Grid, outline
 from crosslocate.terrain.elevation.rectangle import Rectangle, divide
 from crosslocate.terrain.elevation.tile import Tile
 

@@ -10,6 +10,9 @@ from crosslocate.terrain.elevation.grid import Bounds
 if TYPE_CHECKING:
     from rich.table import Table
 
+COMMON_ACCURACY = 1.0
+"""Metres; that of modern systems whose datum is called the same as WGS84 for lack of a date. Worse ones are told."""
+
 SIDES = ("west", "south", "east", "north")
 
 
@@ -38,6 +41,8 @@ class LayerSummary:
         disagreement: Largest difference of such elevations, in metres.
         disagreeing: The two files with that difference.
         fingerprint: SHA-256 of its posts and where they lie.
+        operation: Name of the coordinate operation from WGS84 to its CRS; empty where none is needed.
+        accuracy: Of that operation, in metres; negative where it is not known.
     """
 
     crs: str
@@ -60,6 +65,8 @@ class LayerSummary:
     disagreement: float
     disagreeing: str
     fingerprint: str
+    operation: str = ""
+    accuracy: float = 0.0
 
     @property
     def crs_name(self) -> str:
@@ -145,6 +152,11 @@ class TerrainSummary:
                 told.append(f"layer {number}: {_share(layer.left, layer)} have no elevation; rays pass through them")
             if layer.implausible:
                 told.append(f"layer {number}: {layer.implausible} elevations were implausible and taken for voids")
+            if not 0 <= layer.accuracy <= COMMON_ACCURACY:
+                metres = f"{layer.accuracy:g} m" if layer.accuracy > 0 else "an unknown distance"
+                told.append(
+                    f"layer {number}: its places are good to {metres}, by the coordinate operation '{layer.operation}'"
+                )
             if layer.disagreement > 0:
                 told.append(
                     f"layer {number}: where tiles overlap they differ by up to {layer.disagreement:g} m "

@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
+from crosslocate.terrain.elevation.datum import Operation, operation_around
+from crosslocate.terrain.elevation.grid import is_geographic
 from crosslocate.terrain.imagery.legend import UNKNOWN, Legend
 
 BLOCK = 512
@@ -56,6 +57,13 @@ class Sheet:
     shape: tuple[int, int]
     spacing: float
     bounds: tuple[float, float, float, float]
+
+    @property
+    def operation(self) -> Operation:
+        """From WGS84 to its CRS."""
+        t, (rows, columns) = self.transform, self.shape
+        x, y = (a * columns / 2 + b * rows / 2 + c for a, b, c in ((t.a, t.b, t.c), (t.d, t.e, t.f)))
+        return operation_around(self.crs, x, y)
 
 
 class ClassMap:
@@ -98,17 +106,19 @@ class ClassMap:
             TerrainError: A map holds a value that the legend does not have; names file and value.
         """
         found = np.full(longitude.shape, UNKNOWN, np.uint8)
-        projected: dict[str, tuple[Floats, Floats]] = {}
+        projected: dict[tuple[str, str], tuple[Floats, Floats]] = {}
         for number, sheet in enumerate(self.sheets):
             west, south, east, north = sheet.bounds
             turned = np.mod(longitude - west, 360.0)
             here = (found == UNKNOWN) & (turned <= east - west) & (latitude >= south) & (latitude <= north)
             if not here.any():
                 continue
-            if sheet.crs not in projected:
-                projected[sheet.crs] = _project(sheet.crs, longitude, latitude)
-            x, y = (axis[here] for axis in projected[sheet.crs])
-            if _is_geographic(sheet.crs):
+            operation = sheet.operation
+            way = sheet.crs, operation.name
+            if way not in projected:
+                projected[way] = operation.forward(longitude, latitude)
+            x, y = (axis[here] for axis in projected[way])
+            if is_geographic(sheet.crs):
                 x = sheet.transform.c + np.mod(x - sheet.transform.c, 360.0)
             found[here] = self._look_up(number, x, y, footprint[here])
         return found
@@ -247,27 +257,6 @@ def _open(path: Path) -> Sheet:
         side *= float(crs.linear_units_factor[1])
     east = east if east > west else east + 360.0
     return Sheet(Path(path), crs.to_string(), transform, shape, side, (west, south, east, north))
-
-
-def _project(crs: str, longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
-    if crs == "EPSG:4326":
-        return longitude, latitude
-    x, y = _transformer(crs).transform(longitude, latitude)
-    return np.asarray(x), np.asarray(y)
-
-
-@lru_cache(maxsize=16)
-def _transformer(crs: str) -> Any:
-    from pyproj import Transformer
-
-    return Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-
-
-@lru_cache(maxsize=16)
-def _is_geographic(crs: str) -> bool:
-    from pyproj import CRS
-
-    return bool(CRS.from_user_input(crs).is_geographic)
 
 
 def _print(path: Path) -> str:

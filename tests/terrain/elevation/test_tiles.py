@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.terrain.elevation import rectangle
-from crosslocate.terrain.elevation.grid import WGS84_CRS
+from crosslocate.terrain.elevation.datum import WGS84_CRS
 from crosslocate.terrain.elevation.tiles import open_terrain
 
 ARC_SECOND = 1 / 3600
