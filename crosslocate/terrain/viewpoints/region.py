@@ -165,6 +165,7 @@ class RegionSurvey:
             "left_out": dict(positions.left_out),
             "lifted": int(low.sum()),
             "most_lifted_m": round(float((lowest - altitude).max(initial=0.0)), 2),
+            "for_example": positions.name[low][:_EXAMPLES].tolist(),
         }
         return positions.take(slice(None), altitude=np.where(low, lowest, altitude)), told
 

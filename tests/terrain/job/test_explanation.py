@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_survey import SMALL, TINY, VIEWS, storage_of, tiny_plan
@@ -26,6 +28,19 @@ def test_what_will_be_made_is_said_with_numbers(tmp_path, capsys):
     for word in ("EPSG:4326", "closest between splits", "silhouettes", str(VIEWS["queries"]), "on 2 cores"):
         assert word in said
     assert not (tmp_path / "set").exists()
+
+
+def test_how_far_half_precision_is_off_is_said(tmp_path, capsys):
+    plan = tiny_plan(storage_of("files:120"))
+    explain_plan(plan, 1, tmp_path / "set")
+    assert "rounded by up to 4 m beyond 8 km" in capsys.readouterr().err
+    for far, most in ((8_192.0, 2.0), (16_384.0, 4.0), (32_768.0, 8.0), (65_504.0, 16.0)):
+        depth = np.linspace(0.5 * far, far, 100_001)
+        assert np.abs(depth.astype(np.float16).astype(float) - depth).max() == pytest.approx(most, rel=0.01)
+    for images in (replace(SMALL, depth_type="float"), replace(SMALL, database_modalities=("segments",),
+                                                                query_modalities=("photo",))):  # fmt: skip
+        explain_plan(replace(plan, images=images), 1, tmp_path / "set")
+        assert "rounded" not in capsys.readouterr().err
 
 
 def test_nested_findings_become_lines():

@@ -129,7 +129,7 @@ def test_a_list_gives_poses_or_only_positions(tmp_path):
     np.testing.assert_allclose((found.database.elevation - ground)[[1, 2]], [2.0, 30.0])
     assert found.database.elevation[0] == 5000.0
     told = found.findings["queries"]
-    assert (told["left_out"]["outside_region"], told["lifted"]) == (1, 1)
+    assert (told["left_out"]["outside_region"], told["lifted"], told["for_example"]) == (1, 1, ["low"])
     assert told["most_lifted_m"] == pytest.approx(ground[1] + 1.0, abs=0.01)
     assert found.queries.place.tolist() == [0, 1, 2]
     around = take(replace(survey, database=Listed(path, poses=False), queries=Nowhere()))
