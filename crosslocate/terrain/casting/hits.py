@@ -10,7 +10,7 @@ from crosslocate.errors import TerrainError
 from crosslocate.geo import destination
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.positions import measure, turn_longitudes
-from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track, fit_track
+from crosslocate.terrain.casting.track import GroundTrack, fit_ground_tracks, fit_track
 from crosslocate.terrain.elevation.terrain import Terrain
 
 Image = NDArray[np.float32]
@@ -121,7 +121,7 @@ class Hits:
     @cached_property
     def _pixels(self) -> list[tuple[Floats, Floats]]:
         camera, layers = self.camera, self.terrain.layers
-        tracks = [fit_ground_track(dem, camera.longitude, camera.latitude, self._reach) for dem in layers]
+        tracks = fit_ground_tracks(layers, camera.longitude, camera.latitude, self._reach)
         return [track.at(self.east, self.north) for track in tracks]
 
     @cached_property

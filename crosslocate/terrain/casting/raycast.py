@@ -16,7 +16,7 @@ from crosslocate.terrain.casting import kernels
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.envelope import Envelopes
 from crosslocate.terrain.casting.hits import SKY, Hits
-from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track
+from crosslocate.terrain.casting.track import GroundTrack, farthest_corner, fit_ground_tracks
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain, as_terrain
 
@@ -128,8 +128,7 @@ class RayCaster:
     def _stand(self, longitude: float, latitude: float) -> Stand:
         last: Stand | None = getattr(self._kept, "stand", None)
         if last is None or last.place != (longitude, latitude):
-            reach = self._reach(longitude, latitude)
-            tracks = [fit_ground_track(dem, longitude, latitude, reach) for dem in self.terrain.layers]
+            tracks = fit_ground_tracks(self.terrain.layers, longitude, latitude, self._reach(longitude, latitude))
             curvature = (1.0 - self.refraction) / np.array([float(r) for r in radii_of_curvature(latitude)])
             last = self._kept.stand = Stand((longitude, latitude), tracks, curvature, self._alone(longitude, latitude))
         return last
@@ -145,12 +144,8 @@ class RayCaster:
 
     def _reach(self, longitude: float, latitude: float) -> float:
         """Distance to which tracks are followed: the farthest corner of a layer, at most ``max_distance``."""
-        farthest = 0.0
-        for dem in self.terrain.layers:
-            rows, columns = dem.shape
-            corners = dem.position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
-            farthest = max(farthest, float(geodesic_distance(longitude, latitude, *corners).max()))
-        return min(farthest, self.max_distance)
+        farthest = (farthest_corner(dem, longitude, latitude) for dem in self.terrain.layers)
+        return min(max(farthest), self.max_distance)
 
     def _alone(self, longitude: float, latitude: float) -> float:
         """Distance at which the first of the layers begins that hide the one at a position."""

@@ -15,7 +15,7 @@ from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.casting.torch_envelope import Envelopes
 from crosslocate.terrain.casting.torch_rays import Eyes, Strands, column_strands, look, pixel_directions, strands_of
 from crosslocate.terrain.casting.torch_terrain import DeviceTerrain, to_device
-from crosslocate.terrain.casting.track import GroundTrack, fit_ground_track
+from crosslocate.terrain.casting.track import GroundTrack, fit_ground_tracks
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain
 
@@ -150,8 +150,7 @@ class TorchCaster(RayCaster):
         for camera in cameras:
             place = camera.longitude, camera.latitude
             if place not in fitted:
-                reach = self._reach(*place)
-                fitted[place] = [fit_ground_track(dem, *place, reach) for dem in self.terrain.layers]
+                fitted[place] = fit_ground_tracks(self.terrain.layers, *place, self._reach(*place))
         tracks = [fitted[camera.longitude, camera.latitude] for camera in cameras]
         return look(cameras, tracks, self.refraction, self.detail, self.device)
 

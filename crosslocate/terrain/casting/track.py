@@ -7,7 +7,7 @@ distance s. At 36 degrees north its error is 1e-10 posts of 90 m at 30 km and 2e
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosslocate.errors import TerrainError
-from crosslocate.geo import destination
+from crosslocate.geo import destination, geodesic_distance
 from crosslocate.terrain.casting.polynomials import evaluate
 from crosslocate.terrain.elevation.dem import Dem
 
@@ -24,7 +24,12 @@ Floats = NDArray[np.float64]
 
 DEGREE = 5
 TOLERANCE_POSTS = 0.02
-"""Largest departure from the exact geodesics that is accepted, in posts."""
+"""Largest departure from the exact geodesics that is accepted, in posts; more if it is less than that in metres:"""
+TOLERANCE_METRES = 0.6
+LEAST_SHARE = 0.1
+"""Tracks are fitted to that share of the reach at least; beyond the fit they only tell that a layer is not there."""
+POLAR = 75.0
+"""Degrees of latitude from which a polar CRS is recommended."""
 PARABOLA_POSTS = 4e-5
 """Largest departure of parabolas from the fitted tracks, in posts."""
 
@@ -106,15 +111,38 @@ def fit_ground_track(dem: Dem, longitude: float, latitude: float, radius: float)
     The fit is exact at the origin. Its error grows with the sixth power of the radius.
 
     Raises:
-        TerrainError: The fit is off by more than ``TOLERANCE_POSTS`` posts (a pole, or too large a radius).
+        TerrainError: The fit is off by more than the larger of `TOLERANCE_POSTS` and `TOLERANCE_METRES` (a pole, or too
+            large a radius).
     """
+    tolerance = max(TOLERANCE_POSTS, TOLERANCE_METRES / max(dem.spacing))
     try:
-        return fit_track(dem.pixel_of, longitude, latitude, radius, TOLERANCE_POSTS, "posts")
+        return fit_track(dem.pixel_of, longitude, latitude, radius, tolerance, "posts")
     except TerrainError as error:
+        polar = "EPSG:3413" if latitude > 0 else "EPSG:3031"
+        near_pole = f", or tiles in a polar CRS (such as {polar})" if abs(latitude) > POLAR else ""
         raise TerrainError(
             f"geodesics around ({longitude:.6f}, {latitude:.6f}) cannot be followed to {radius / 1000:.0f} km in "
-            f"{dem.crs}: {error}; use a smaller max_distance"
+            f"{dem.crs}: {error}; use a smaller max_distance{near_pole}"
         ) from error
+
+
+def fit_ground_tracks(dems: Sequence[Dem], longitude: float, latitude: float, reach: float) -> list[GroundTrack]:
+    """Fit the tracks of several layers, each out to its own farthest corner, at most to ``reach`` metres.
+
+    Raises:
+        TerrainError: As `fit_ground_track`.
+    """
+    farthest = (max(farthest_corner(dem, longitude, latitude), LEAST_SHARE * reach) for dem in dems)
+    return [
+        fit_ground_track(dem, longitude, latitude, min(far, reach)) for dem, far in zip(dems, farthest, strict=True)
+    ]
+
+
+def farthest_corner(dem: Dem, longitude: float, latitude: float) -> float:
+    """Metres from a position to the farthest corner of a model."""
+    rows, columns = dem.shape
+    corners = dem.position_of([0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1])
+    return float(geodesic_distance(longitude, latitude, *corners).max())
 
 
 def fit_track(
@@ -139,6 +167,6 @@ def fit_track(
     unit = solve @ values
     error = float(np.abs(design @ unit - values).max())
     if not error <= tolerance:
-        raise TerrainError(f"{error:.3g} {unit_name} off, {tolerance} allowed")
+        raise TerrainError(f"{error:.3g} {unit_name} off, {tolerance:.3g} allowed")
     scale = np.array([radius ** -(i + j) for i, j in _POWERS])
     return GroundTrack(origin, np.ascontiguousarray((unit * scale[:, None]).T), radius, error)

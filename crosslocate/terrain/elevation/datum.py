@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 
 WGS84_CRS = "EPSG:4326"
 
+Area = tuple[float, float, float, float]
+"""West, south, east, north in degrees; east < west when the antimeridian is crossed."""
+
 
 class Operation(NamedTuple):
     """A coordinate operation from longitude and latitude (degrees, WGS84) to x and y of a system.
@@ -67,7 +70,7 @@ def operation_around(crs: str, x: float, y: float) -> Operation:
         return found[0][0]
     longitude, latitude = (float(values) for values in found[0][0].backward(x, y))  # good to some 100 m
 
-    def rank(candidate: tuple[Operation, tuple[float, float, float, float] | None]) -> tuple[float, float, float]:
+    def rank(candidate: tuple[Operation, Area | None]) -> tuple[float, float, float]:
         operation, area = candidate
         accuracy = operation.accuracy if operation.accuracy >= 0 else np.inf
         if area is None:
@@ -83,7 +86,7 @@ def operation_around(crs: str, x: float, y: float) -> Operation:
 
 
 @lru_cache(maxsize=64)
-def _operations(crs: str) -> list[tuple[Operation, tuple[float, float, float, float] | None]]:
+def _operations(crs: str) -> list[tuple[Operation, Area | None]]:
     """Operations from WGS84 to a system, with the limits (degrees) of their areas of use; at least one."""
     from pyproj import Transformer
     from pyproj.transformer import TransformerGroup
@@ -104,7 +107,7 @@ def _operations(crs: str) -> list[tuple[Operation, tuple[float, float, float, fl
                 Transformer.from_pipeline(one.definition),
                 "proj=cart" in one.definition,
             ),
-            tuple(one.area_of_use.bounds) if one.area_of_use is not None else None,
+            one.area_of_use.bounds if one.area_of_use is not None else None,
         )
         for one in chosen
     ]
