@@ -51,8 +51,8 @@ class Listed:
         given = np.where(np.isnan(numbers["altitude"]), numbers["height"], numbers["altitude"])
         ground, kept, left_out = _kept(site, lon, lat, self.spacing, given)
         gone = np.delete(np.arange(len(name)), kept)
-        left_out["for_example"] = name[gone[:_EXAMPLES]].tolist()
-        left_out["columns_not_read"] = list(found.unread)
+        examples = {"for_example": name[gone[:_EXAMPLES]].tolist(), "columns_not_read": list(found.unread)}
+        left_out |= {key: values for key, values in examples.items() if values}
         poses = {}
         if self.poses:
             angles = {"yaw": "heading", "pitch": "pitch", "roll": "roll", "fov": "field_of_view"}

@@ -160,13 +160,14 @@ class RegionSurvey:
                 f"is at {altitude[row]:.2f} m, less than survey.eye_height={self.eye_height} m above the ground at "
                 f"{positions.ground[row]:.2f} m; survey.lift=true lifts such cameras"
             )
-        told = {
+        told: dict[str, Any] = {
             "chosen": len(positions),
             "left_out": dict(positions.left_out),
             "lifted": int(low.sum()),
             "most_lifted_m": round(float((lowest - altitude).max(initial=0.0)), 2),
-            "for_example": positions.name[low][:_EXAMPLES].tolist(),
         }
+        if told["lifted"]:
+            told["for_example"] = positions.name[low][:_EXAMPLES].tolist()
         return positions.take(slice(None), altitude=np.where(low, lowest, altitude)), told
 
     def _divided(self, positions: Positions, database: Positions, seed: int) -> tuple[Positions, dict[str, Any]]:
