@@ -10,13 +10,17 @@ from crosslocate.config.render_schema import validate_render
 @entry_point("render", validate_render)
 def main(cfg: Any) -> None:
     """Choose cameras, render their images, draw contact sheet and map; continues or joins a rendering."""
-    render(cfg)
+    from crosslocate.terrain.job.interruption import ending_when_asked
+
+    with ending_when_asked():
+        render(cfg)
 
 
 def render(cfg: Any) -> dict[str, Any] | None:
     """The whole job of a validated configuration; the manifest, or None where the data set is not complete."""
     from crosslocate.console import say
     from crosslocate.terrain.job.explanation import explain_plan
+    from crosslocate.terrain.job.manifest import MANIFEST
     from crosslocate.terrain.job.pictures import draw_pictures
     from crosslocate.terrain.job.rendering import available_cores, render_dataset
 
@@ -25,6 +29,7 @@ def render(cfg: Any) -> dict[str, Any] | None:
     if cfg.explain:
         explain_plan(plan, workers, root)
         return None
+    before = _stamp(root / MANIFEST)
     manifest = render_dataset(
         root,
         plan,
@@ -35,8 +40,12 @@ def render(cfg: Any) -> dict[str, Any] | None:
     )
     if manifest is not None:
         say(f"{root}: " + " and ".join(f"{count:,} views of the {role}" for role, count in manifest["counts"].items()))
-        draw_pictures(root, plan, sheet=cfg.sheet, coverage=cfg.coverage)
+        draw_pictures(root, plan, sheet=cfg.sheet, coverage=cfg.coverage, fresh=before != _stamp(root / MANIFEST))
     return manifest
+
+
+def _stamp(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def plan_of(cfg: Any) -> Any:

@@ -33,6 +33,7 @@ from crosslocate.config.schema import register
 from crosslocate.data import archive, storage
 from crosslocate.data.catalog import Catalog
 from crosslocate.data.dataset import TripletDataset, ViewDataset, whole_batch
+from crosslocate.data.live import is_live
 from crosslocate.data.reader import ImageReader
 from crosslocate.lit.assembly import build_datamodule, build_module
 from crosslocate.lit.module import parameter_groups
@@ -137,6 +138,8 @@ def _timed(work: Callable[[], Any]) -> float:
 def forget(catalog: Catalog, modalities: tuple[str, ...], rows: np.ndarray) -> None:
     """Give the pages of image files back to the system, so that they are read anew."""
     for modality in modalities:
+        if is_live(catalog.template(modality)):
+            continue  # no file holds them
         paths = {
             storage.container(catalog.image_path(modality, row)) or catalog.image_path(modality, row) for row in rows
         }

@@ -134,14 +134,21 @@ def read_live(path: Path) -> bytes | None:
     found = live_path(path)
     if found is None:
         return None
-    from crosslocate.data.catalog import read_catalog
-
-    catalog = read_catalog(found.root / f"{found.role}.parquet")
+    file = found.root / f"{found.role}.parquet"
+    catalog = _catalog(file, file.stat().st_mtime_ns if file.exists() else None)
     row = pc.index(catalog.table["name"], pa.scalar(found.name, pa.string())).as_py()
     if row < 0:
         raise DataError(f"{path}: {catalog.path} has no view of this name")
     pose = [float(catalog.column(name)[row]) for name in _POSE]
     return _guarded(_renderer(found.root).encode, found.name, pose, found.modality, path=path)
+
+
+@lru_cache(maxsize=4)
+def _catalog(path: Path, _: int | None) -> "Catalog":
+    """A catalog, read once as long as its file stays the same."""
+    from crosslocate.data.catalog import read_catalog
+
+    return read_catalog(path)
 
 
 def _renderer(root: Path) -> "LiveRenderer":

@@ -222,6 +222,16 @@ def test_a_damaged_header_is_an_error_that_says_what_to_do(live, content):
         require_images([(catalog(live), ["depth"])])
 
 
+def test_the_catalog_is_read_once_for_many_single_images(live, monkeypatch):
+    reads = []
+    plain = read_catalog
+    monkeypatch.setattr("crosslocate.data.catalog.read_catalog", lambda path: reads.append(path) or plain(path))
+    database = catalog(live)
+    for row in range(4):
+        read_bytes(database.image_path("silhouettes", row))
+    assert len(reads) == 1
+
+
 def test_writing_again_leaves_what_is_there(live):
     times = {path: path.stat().st_mtime_ns for path in live.rglob("*") if path.is_file() and path.suffix != ".parquet"}
     write_live(live, world())

@@ -39,7 +39,7 @@ class AlpsMini:
         images: What is rendered.
         storage: How images are kept.
         spacing: Of the database's grid in metres; None: the database stands where the cameras stood.
-        block: Side of the blocks of land that belong to a split, metres.
+        size: Side of the blocks of land that belong to a split, metres.
         gap: Metres between positions of different splits.
         shares: Of the places, by split, in proportion.
         max_distance: Metres of sight.
@@ -51,7 +51,7 @@ class AlpsMini:
     images: Images
     storage: Storage
     spacing: float | None
-    block: float
+    size: float
     gap: float
     shares: Mapping[str, float]
     max_distance: float
@@ -95,7 +95,7 @@ class AlpsMini:
         from crosslocate.terrain.viewpoints.schemes import Grid
         from crosslocate.terrain.viewpoints.splits import Blocks
 
-        splits = Blocks(self.block, self.gap, dict(self.shares))
+        splits = Blocks(self.size, self.gap, dict(self.shares))
         if self.spacing is not None:
             return RegionSurvey(Grid(self.spacing), Listed(str(poses)), splits=splits, near=self.spacing)
         stood = Listed(str(poses), poses=False, spacing=APART)

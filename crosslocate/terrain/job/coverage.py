@@ -25,7 +25,6 @@ _MARGIN = 0.06  # of the extent of the viewpoints, around them
 _TINTS = ("#b9c9ac", "#d3cdab", "#c9b592", "#b9a594", "#e8e6e4")
 _COLOURS = {"train": "#1f6fb4", "val": "#d98b0c", "test": "#b5243a"}
 _OTHER = "#5b4a8a"
-_PAPER = {"facecolor": "white", "alpha": 0.6, "linewidth": 0.0, "pad": 1.0}
 
 
 def coverage_map(root: Path, terrain: Terrain, path: Path) -> Path:
@@ -60,7 +59,7 @@ def coverage_map(root: Path, terrain: Terrain, path: Path) -> Path:
     ax.tick_params(labelsize=7)
     ax.ticklabel_format(useOffset=False)
     ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.05), ncols=3, fontsize=7, frameon=False, markerscale=1.5)
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
     return path
 
 
@@ -165,12 +164,17 @@ def _draw_points(ax: "Axes", role: str, lon: Floats, lat: Floats, split: NDArray
 
 
 def _draw_scale_bar(ax: "Axes", extent: Extent) -> None:
-    west, south, east, north = extent
+    """Draw a bar above the map, where it hides no viewpoint."""
+    west, _, east, _ = extent
     width, _ = size_of(extent)
     power = 10.0 ** np.floor(np.log10(0.25 * width))
     length = max(step * power for step in (1.0, 2.0, 5.0) if step * power <= 0.25 * width)
     degrees = length / width * (east - west)
-    x, y = west + 0.03 * (east - west), south + 0.04 * (north - south)
-    ax.plot([x, x + degrees], [y, y], color="black", linewidth=3.0, solid_capstyle="butt")
+    above = ax.get_xaxis_transform()  # degrees of longitude, and parts of the height of the map
+    ax.plot(
+        [west, west + degrees], [1.02, 1.02], transform=above, color="black", linewidth=3.0, solid_capstyle="butt",
+        clip_on=False, scalex=False, scaley=False,
+    )  # fmt: skip
     text = f"{length / 1000.0:g} km" if length >= 1000.0 else f"{length:g} m"
-    ax.text(x + degrees / 2, y + 0.012 * (north - south), text, ha="center", va="bottom", fontsize=8, bbox=_PAPER)
+    offset = 0.01 * (east - west)
+    ax.text(west + degrees + offset, 1.02, text, transform=above, ha="left", va="center", fontsize=8)

@@ -1,5 +1,6 @@
 """What a rendering would make, said before it begins: views, images, bytes and hours, measured on a few views."""
 
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from crosslocate.console import console, say
-from crosslocate.terrain.elevation.describe import explain
-from crosslocate.terrain.job.opening import check_cameras, tables_of
+from crosslocate.terrain.elevation.describe import describe_terrain, explain
+from crosslocate.terrain.job.files import HALF_LIMIT
+from crosslocate.terrain.job.opening import choose_cameras, tables_of
 from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.progress import spoken
 from crosslocate.terrain.job.scene import Scene, product
@@ -49,10 +51,7 @@ def explain_plan(plan: RenderPlan, workers: int, root: Path, surveyed: Surveyed 
     """
     explain(plan.world.caster.terrain)
     if surveyed is None:
-        surveyed = plan.survey.cameras(
-            plan.world.caster, aspect=plan.images.aspect, seed=plan.world.seed, workers=workers
-        )
-        check_cameras(tables_of(surveyed), plan.world, plan.images)
+        surveyed = choose_cameras(plan, workers)
     for name, finding in surveyed.findings.items():
         for line in told(name, finding):
             say(line)
@@ -109,13 +108,20 @@ def _say_what_it_takes(
         say(f"no image is kept: views are rendered when they are read; all of them once takes a core {spoken(seconds)}")
         return
     say(f"about {amount(total)} and {spoken(seconds / workers)} on {workers} cores of this machine")
-    if plan.images.depth_type == "half" and plan.world.caster.max_distance > 8_192.0 and _has_depth(plan):
+    farthest = _farthest(plan) if plan.images.depth_type == "half" and _has_depth(plan) else 0.0
+    if farthest > 8_192.0:
         say("depth is rounded by up to 4 m beyond 8 km, 8 m beyond 16 km, 16 m beyond 32 km (images.depth_type=half)")
-    if plan.images.depth_type == "half" and plan.world.caster.max_distance > 65_504.0:
+    if farthest > HALF_LIMIT:
         say("depth beyond 65,504 m is stored as 65,504 m (images.depth_type=half); float keeps it")
     free = shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.exists())).free
     if total > free:
         say(f"the disk of {root} has {amount(free)} free: that is not enough")
+
+
+def _farthest(plan: RenderPlan) -> float:
+    """Metres within which everything lies that can be seen."""
+    width, height = describe_terrain(plan.world.caster.terrain).extent_km
+    return min(plan.world.caster.max_distance, 1000.0 * math.hypot(width, height))
 
 
 def _has_depth(plan: RenderPlan) -> bool:

@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from crosslocate.console import track
 from crosslocate.data.catalog import Catalog, read_catalog
 from crosslocate.data.catalog_writer import CatalogWriter
 from crosslocate.drafts import draft_of, remove_abandoned
-from crosslocate.errors import TerrainError
+from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.terrain.job.chunks import Chunk, cut
 from crosslocate.terrain.job.manifest import require_same
+from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.records import Records
-from crosslocate.terrain.job.scene import World, product
+from crosslocate.terrain.job.scene import Scene, World, product
 from crosslocate.terrain.job.specification import Images
 from crosslocate.terrain.job.storage import Storage
 from crosslocate.terrain.viewpoints.cameras import CameraTable
@@ -140,15 +142,52 @@ def tables_of(surveyed: Surveyed) -> dict[str, CameraTable]:
     return {"database": surveyed.database, **queries}
 
 
+def choose_cameras(plan: RenderPlan, workers: int) -> Surveyed:
+    """The cameras of a plan, all of which can be rendered.
+
+    Raises:
+        TerrainError: One cannot (names role and row), or a file with cameras cannot be read.
+        ConfigError: A value of the survey cannot work.
+    """
+    caster, images = plan.world.caster, plan.images
+    try:
+        surveyed = plan.survey.cameras(caster, aspect=images.aspect, seed=plan.world.seed, workers=workers)
+    except OSError as error:
+        raise TerrainError(f"cameras cannot be chosen: {error}") from error
+    check_cameras(tables_of(surveyed), plan.world, images)
+    return surveyed
+
+
 def check_cameras(tables: Mapping[str, CameraTable], world: World, images: Images) -> None:
     """Raise TerrainError or ConfigError where a camera cannot be rendered, with its role and row."""
     for role, table in tables.items():
-        for modality in images.of_role(role):
-            product(modality)
+        if len(table) and not images.of_role(role):
+            raise ConfigError(f"images.{role.replace('queries', 'query')}_modalities", [], "at least one modality")
         try:
             table.check(world.caster.terrain)
+            if "photo" in images.of_role(role):
+                check_light(table, world, images)
         except TerrainError as error:
             raise TerrainError(f"{role} cameras, {error}") from None
+
+
+def check_light(table: CameraTable, world: World, images: Images) -> None:
+    """Raise TerrainError naming the first row where the sun is not up when its photograph is taken.
+
+    On a given day that depends on the place alone, so one row of each is looked at; else on what the name draws.
+    """
+    days = world.photo.days()
+    if days is None and world.photo.minutes() is None:
+        return
+    rows = np.arange(len(table))
+    if days is not None and days[0] == days[1]:
+        rows = np.sort(np.unique(np.stack([table.longitude, table.latitude]), axis=1, return_index=True)[1])
+    for row in track(rows.tolist(), "Looking when the sun is up"):
+        name = str(table.name[row])
+        try:
+            Scene(world, table.camera(row, images.width, images.height), name).look  # noqa: B018 - drawn here
+        except TerrainError as error:
+            raise TerrainError(f"row {row} ({name}), place {table.place[row]}: {error}") from None
 
 
 def write_cameras(path: Path, role: str, table: CameraTable, images: Images, storage: Storage) -> None:

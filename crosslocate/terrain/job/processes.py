@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ def work_through(job: Job, chunks: Sequence[Chunk], after: Callable[[], None] = 
         except OSError as error:
             if (job.root / MANIFEST).exists():  # another process rendered this chunk too, and has cleared up
                 return
-            raise refuse_write(error.filename or job.root, error) from error
+            raise refuse_write(Path(error.filename or job.root / chunk.role), error) from error
         after()
 
 
@@ -76,7 +77,7 @@ def rendered(job: Job, chunk: Chunk) -> Iterator[Rendered]:
         scene = Scene(job.world, cameras.camera(int(row), job.images.width, job.images.height), name)
         try:
             files = {modality: product(modality).encode(scene) for modality in modalities}
-        except TerrainError as error:
+        except (TerrainError, OSError) as error:  # what is read here is no file of the data set
             raise TerrainError(f"{chunk.role} row {chunk.start + row} ({name}): {error}") from error
         yield name, files
 

@@ -20,7 +20,7 @@ from crosslocate.terrain.job.assembly import assemble, clear_up, complete_files,
 from crosslocate.terrain.job.chunks import Chunk, Share
 from crosslocate.terrain.job.files import refuse_write
 from crosslocate.terrain.job.manifest import MANIFEST, RENDERER, read_manifest, require_same
-from crosslocate.terrain.job.opening import Job, begin, begun, check_cameras, make_folders, tables_of
+from crosslocate.terrain.job.opening import Job, begin, begun, choose_cameras, make_folders
 from crosslocate.terrain.job.plan import RenderPlan, describe
 from crosslocate.terrain.job.processes import work_in_processes, work_through
 from crosslocate.terrain.job.progress import shown
@@ -77,7 +77,8 @@ def render_dataset(
         job = _open(root, plan, workers, verify, tell)
         return read_manifest(root) if job is None else _render(job, workers, part, verify)
     except (OSError, UnwritableError) as error:
-        if (root / MANIFEST).exists():  # a process that locks do not reach has completed it, and cleared up
+        if (root / MANIFEST).exists() and not verify:  # others have completed it, or it cannot be written to
+            _require_same(root, plan)
             clear_up(root)
             return read_manifest(root)
         if isinstance(error, UnwritableError):
@@ -101,25 +102,27 @@ def _open(
 
     with locked(lock_path(root), waiting):
         if (root / MANIFEST).exists():
-            found = read_manifest(root)["rendering"]
-            if plan.storage.views is None:  # without images there is nothing of another revision but what is mended
-                found |= {"renderer": RENDERER}
-            require_same(root / MANIFEST, found, description)
+            _require_same(root, plan)
             if not verify or require_whole(root, workers):
                 complete_files(root, plan.storage, plan.world, plan.images, description)
                 clear_up(root)
                 return None
         job = begun(root, plan.world, plan.images, plan.storage, description)
         if job is None:
-            surveyed = plan.survey.cameras(
-                plan.world.caster, aspect=plan.images.aspect, seed=plan.world.seed, workers=workers
-            )
-            check_cameras(tables_of(surveyed), plan.world, plan.images)
+            surveyed = choose_cameras(plan, workers)
             if tell is not None:
                 tell(surveyed)
             job = begin(root, plan.world, plan.images, plan.storage, description, surveyed)
         make_folders(root)
         return job
+
+
+def _require_same(root: Path, plan: RenderPlan) -> None:
+    """Raise TerrainError where a complete data set is not the one that is asked for."""
+    found = read_manifest(root)["rendering"]
+    if plan.storage.views is None:  # without images there is nothing of another revision but what can be mended
+        found |= {"renderer": RENDERER}
+    require_same(root / MANIFEST, found, describe(plan))
 
 
 def _render(job: Job, workers: int, part: Share | None, verify: bool) -> dict[str, Any] | None:

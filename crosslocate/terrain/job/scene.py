@@ -1,7 +1,7 @@
 """One view of the terrain and the image files that are made of it."""
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -222,18 +222,6 @@ PRODUCTS: Mapping[str, Product] = {
     "coordinates": Product("exr", _encoded_coordinates, _decoded_coordinates),
 }
 """The modalities that can be rendered, and their files."""
-
-
-def path_templates(role: str, names: Iterable[str]) -> dict[str, str]:
-    """Path of a role's images by modality, relative to the data set, with ``{name}`` for the view.
-
-    Raises:
-        ConfigError: A modality cannot be rendered.
-    """
-    for name in names:
-        if name not in PRODUCTS:
-            raise ConfigError(f"images.{role}_modalities", name, PRODUCTS)
-    return {name: f"{role}/{name}/{{name}}.{PRODUCTS[name].suffix}" for name in names}
 
 
 def product(modality: str) -> Product:

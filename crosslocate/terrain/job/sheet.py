@@ -1,12 +1,13 @@
 """A picture of a rendered data set, for a person: queries beside the nearest database view, or views alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosslocate.data.catalog import Catalog, read_catalog
+from crosslocate.data.colours import as_bytes
 from crosslocate.data.images import decode
 from crosslocate.geo import ecef, heading_difference
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 4
-_TELLING = ("photo", "depth", "axial_depth", "segments", "silhouettes", "normals")
-"""Modalities in the order in which a person likes to look at them."""
+_TELLING = ("photo", "depth", "axial_depth", "segments", "silhouettes", "normals", "edges")
+"""Modalities that can be drawn, in the order in which a person likes to look at them."""
 
 
-def contact_sheet(root: Path, path: Path, *, count: int = 24, seed: int = 0) -> Path:
+def contact_sheet(root: Path, path: Path, *, count: int = 24, seed: int = 0) -> Path | None:
     """Write a PNG of ``count`` queries, each beside the view of its place that looks the same way.
 
     Of a data set without queries, it shows views in two modalities.
@@ -29,6 +30,9 @@ def contact_sheet(root: Path, path: Path, *, count: int = 24, seed: int = 0) -> 
         count: Number of queries or views, chosen at random.
         seed: Seed of the choice.
 
+    Returns:
+        The file; None where a catalog has no modality that can be drawn.
+
     Raises:
         DataError: An image cannot be read.
     """
@@ -38,6 +42,8 @@ def contact_sheet(root: Path, path: Path, *, count: int = 24, seed: int = 0) -> 
     file = Path(root) / "queries.parquet"
     queries = read_catalog(file) if file.is_file() else None
     shown = database if queries is None or not len(queries) else queries
+    if not all(drawable(catalog) for catalog in (shown, database)):
+        return None
     chosen = np.sort(np.random.default_rng(seed).permutation(len(shown))[:count])
     rows = max(1, -(-len(chosen) // _COLUMNS))
     height, width = _picture(shown, _modality(shown), 0).shape[:2] if len(shown) else (3, 4)
@@ -52,9 +58,9 @@ def contact_sheet(root: Path, path: Path, *, count: int = 24, seed: int = 0) -> 
             view = nearest_view(shown, database, int(row))
             if view is not None:
                 _draw(right, database, _modality(database, "photo"), view)
-        elif len(database.images) > 1:
+        elif len(drawable(database)) > 1:
             _draw(right, database, _modality(database, _modality(database)), int(row))
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=100, metadata={"Software": None})
     return path
 
 
@@ -73,26 +79,19 @@ def nearest_view(queries: Catalog, database: Catalog, row: int) -> int | None:
     return int(views[heading_difference(database.yaw[views], queries.yaw[row]).argmin()])
 
 
-def depth_colours(depth: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """RGB picture of a depth image: from dark (1 m) to bright (30 km) on a logarithmic scale, sky white."""
-    from matplotlib import colormaps
-
-    scale = np.log10(np.maximum(depth, 1.0)) / np.log10(30000.0)
-    colours = np.round(colormaps["viridis"](np.clip(scale, 0.0, 1.0))[..., :3] * 255.0)
-    return np.where((depth < 0.0)[..., None], 255.0, colours).astype(np.uint8)
+def drawable(catalog: Catalog) -> list[str]:
+    """The modalities of a catalog that can be drawn, the most telling first."""
+    return [modality for modality in _TELLING if modality in catalog.images]
 
 
 def _modality(catalog: Catalog, other_than: str = "") -> str:
     """The most telling modality of a catalog, if possible another than the one given."""
-    order = [*(m for m in _TELLING if m in catalog.images), *(m for m in catalog.images if m not in _TELLING)]
+    order = drawable(catalog)
     return next((modality for modality in order if modality != other_than), order[0])
 
 
-def _picture(catalog: Catalog, modality: str, row: int) -> NDArray[Any]:
-    image = decode(catalog.image_path(modality, row), modality)
-    if image.ndim == 2 and image.dtype.kind == "f":
-        return depth_colours(image)
-    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
+def _picture(catalog: Catalog, modality: str, row: int) -> NDArray[np.uint8]:
+    return as_bytes(decode(catalog.image_path(modality, row), modality), modality)
 
 
 def _draw(ax: "Axes", catalog: Catalog, modality: str, row: int, *, full: bool = False) -> None:

@@ -1,11 +1,15 @@
 """What a rendered data set shall hold of every view, in plain values."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from crosslocate.errors import ConfigError
 from crosslocate.terrain.imagery.photo_settings import PhotoSettings
+
+MODALITIES = ("photo", "depth", "axial_depth", "silhouettes", "edges", "segments", "normals", "coordinates")
+"""What can be rendered: the names of `crosslocate.terrain.job.scene.PRODUCTS`, known without compiled code."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Images:
         photo: What simulated photographs look like.
 
     Raises:
-        ConfigError: A size that cannot work, with its key.
+        ConfigError: A size that cannot work, no or an unknown modality, with its key.
     """
 
     width: int = 128
@@ -34,7 +38,9 @@ class Images:
 
     def __post_init__(self) -> None:
         for name in ("database_modalities", "query_modalities"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, _modalities(f"images.{name}", getattr(self, name)))
+        if not self.database_modalities:
+            raise ConfigError("images.database_modalities", [], "at least one of " + ", ".join(MODALITIES))
         for name in ("width", "height"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"images.{name}", getattr(self, name), "1 or more")
@@ -52,3 +58,12 @@ class Images:
         """All values as JSON holds them."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
+
+
+def _modalities(key: str, names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in MODALITIES:
+            raise ConfigError(key, name, MODALITIES)
+    if len(set(names)) < len(names):
+        raise ConfigError(key, list(names), "every modality once")
+    return tuple(names)

@@ -13,7 +13,7 @@ from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.prepared import load_terrain, save_terrain
 from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS
-from crosslocate.terrain.job.scene import PRODUCTS, Scene, World, path_templates
+from crosslocate.terrain.job.scene import PRODUCTS, Scene, World
 
 CAMERA = Camera(-84.2306, 36.1983, 1090.0, 2.0, -0.05, 0.1, 1.0, 64, 48)
 
@@ -79,5 +79,3 @@ def test_segments_are_painted_in_the_palette():
 def test_unknown_modalities_are_refused():
     with pytest.raises(ConfigError, match=r"modality='thermal' .*photo, depth, axial_depth"):
         scene().arrays("thermal")
-    with pytest.raises(ConfigError, match=r"images\.query_modalities='thermal'"):
-        path_templates("query", ["photo", "thermal"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tiny_survey import SMALL, TINY, VIEWS, storage_of, tiny_plan
 
+from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.job.explanation import amount, estimate, explain_plan, told
 from crosslocate.terrain.job.opening import tables_of
 from crosslocate.terrain.job.progress import pace, spoken
@@ -69,3 +70,12 @@ def test_pace_counts_what_was_rendered_since_the_start_alone():
     assert pace(110, 100, 200, 5.0) == "2.0 views/s, 45 s left"
     assert pace(100, 100, 200, 5.0) == ""
     assert pace(5, 0, 10, 0.0) == ""
+
+
+def test_depths_that_the_terrain_cannot_have_are_no_matter_of_precision(tmp_path, capsys):
+    plan = tiny_plan(storage_of("files:120"))
+    caster = RayCaster(plan.world.caster.terrain, max_distance=100_000.0)  # the tile is 43 km across
+    explain_plan(replace(plan, world=replace(plan.world, caster=caster)), 1, tmp_path / "set")
+    said = capsys.readouterr().err
+    assert "beyond 8 km" in said
+    assert "65,504" not in said

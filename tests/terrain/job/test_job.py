@@ -18,14 +18,15 @@ from crosslocate.data.completeness import missing_images
 from crosslocate.data.images import decode
 from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.terrain.imagery.landcover import SEGMENT_COLOURS
+from crosslocate.terrain.imagery.photo_settings import PhotoSettings
 from crosslocate.terrain.job import processes
 from crosslocate.terrain.job import rendering as job
 from crosslocate.terrain.job.manifest import MANIFEST, read_manifest
-from crosslocate.terrain.job.opening import WORK
+from crosslocate.terrain.job.opening import WORK, check_light
 from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.sample import ensure_sample
-from crosslocate.terrain.job.scene import World
-from crosslocate.terrain.job.specification import Images
+from crosslocate.terrain.job.scene import PRODUCTS, World
+from crosslocate.terrain.job.specification import MODALITIES, Images
 from crosslocate.terrain.viewpoints.cameras import CameraTable
 from crosslocate.terrain.viewpoints.survey import Surveyed
 
@@ -267,10 +268,16 @@ def test_a_bad_camera_is_named_before_anything_is_written(tmp_path):
     assert not (tmp_path / "bad").exists()
 
 
-def test_an_unknown_modality_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"'smell'.*photo, depth"):
-        job.render_dataset(tmp_path / "bad", plan(cameras(), modalities=("depth", "smell")), workers=1)
-    assert not (tmp_path / "bad").exists()
+def test_modalities_are_those_that_can_be_rendered_each_once():
+    with pytest.raises(ConfigError, match=r"images\.database_modalities='smell'.*photo, depth"):
+        Images(database_modalities=("depth", "smell"))
+    with pytest.raises(ConfigError, match=r"images\.query_modalities='smell'.*photo, depth"):
+        Images(query_modalities=("smell",))
+    with pytest.raises(ConfigError, match=r"images\.query_modalities=.*every modality once"):
+        Images(query_modalities=("photo", "photo"))
+    with pytest.raises(ConfigError, match=r"images\.database_modalities=\[\] .*at least one of photo"):
+        Images(database_modalities=())
+    assert tuple(PRODUCTS) == MODALITIES
 
 
 def test_another_survey_is_refused_in_a_complete_folder(sample):
@@ -351,3 +358,80 @@ def test_cameras_are_chosen_once(tmp_path):
         job.render_dataset(tmp_path / "set", whole, share=part, workers=1, tell=told.append)
     assert len(told) == 1
     assert read_manifest(tmp_path / "set")["survey"] == {"told": "what was found"}
+
+
+def test_queries_without_any_image_are_refused(tmp_path):
+    whole = replace(tiny_plan(storage_of("files:5")), images=replace(SMALL, query_modalities=()))
+    with pytest.raises(ConfigError, match=r"images\.query_modalities=\[\]"):
+        job.render_dataset(tmp_path / "bad", whole, workers=1)
+    assert not (tmp_path / "bad").exists()
+
+
+def photographs(table, **settings) -> RenderPlan:
+    whole = plan(table, modalities=("photo",))
+    return replace(whole, world=replace(whole.world, photo=PhotoSettings(**settings)))
+
+
+def test_a_photograph_by_night_is_named_before_anything_is_written(tmp_path):
+    table = cameras()
+    longitude = np.full(len(table), -84.1)
+    longitude[4] = -84.4  # the sun comes up in the east first
+    table = replace(table, longitude=longitude)
+    settings = PhotoSettings(date="2024-06-21", time="06:00", utc_offset=0.0)
+    message = r"database cameras, row 0 \(view000\), place 0: .*date=2024-06-21 time=06:00"
+    with pytest.raises(TerrainError, match=message):
+        job.render_dataset(tmp_path / "bad", photographs(table, date="2024-06-21", time="06:00", utc_offset=0.0))
+    assert not (tmp_path / "bad").exists()
+    minute = next(  # the sun is up at five of the six cameras
+        m for m in range(24 * 60) if [up(settings, place, m) for place in longitude] == [True] * 4 + [False, True]
+    )
+    clock = {"time": f"{minute // 60:02d}:{minute % 60:02d}", "utc_offset": 0.0}
+    for date in ("2024-06-21", ["2024-06-21", "2024-06-22"]):  # two days with almost the same sun
+        with pytest.raises(TerrainError, match=r"row 4 \(view004\), place 4"):
+            check_light(table, photographs(table, date=date, **clock).world, SMALL)
+        check_light(table.take(np.array([0, 1, 2, 3, 5])), photographs(table, date=date, **clock).world, SMALL)
+
+
+def up(settings, longitude, minute) -> bool:
+    try:
+        replace(settings, time=f"{minute // 60:02d}:{minute % 60:02d}").draw_moment(
+            np.random.default_rng(0), longitude, 36.3
+        )
+    except TerrainError:
+        return False
+    return True
+
+
+def test_a_full_disk_that_names_no_file_names_the_folder_of_the_role(tmp_path, monkeypatch):
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(TerrainError, match=r"cannot write \S*full/database: the disk is full"):
+        job.render_dataset(tmp_path / "full", plan(cameras()), workers=1)
+
+
+def test_what_cannot_be_read_is_no_matter_of_writing(tmp_path, monkeypatch):
+    def gone(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/away/cover.tif")
+
+    monkeypatch.setattr(jacksboro_caster().__class__, "cast", gone)
+    with pytest.raises(TerrainError, match=r"^database row 0 \(view000\): .*cover\.tif") as caught:
+        job.render_dataset(tmp_path / "set", plan(cameras()), workers=1)
+    assert "cannot write" not in str(caught.value)
+    monkeypatch.setattr(Given, "cameras", gone)
+    with pytest.raises(TerrainError, match=r"cameras cannot be chosen: .*cover\.tif"):
+        job.render_dataset(tmp_path / "other", plan(cameras()), workers=1)
+
+
+def test_a_complete_set_where_no_lock_can_be_made_is_taken_as_it_is(sample, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EROFS, "Read-only file system", str(sample))
+
+    monkeypatch.setattr(job, "locked", refuse)
+    whole = tiny_plan(storage_of("files:120"))
+    assert job.render_dataset(sample, whole, workers=1) == read_manifest(sample)
+    with pytest.raises(TerrainError, match="seed is 0, now asked for is 1"):
+        job.render_dataset(sample, replace(whole, world=replace(whole.world, seed=1)), workers=1)
+    with pytest.raises(TerrainError, match="Read-only file system"):
+        job.render_dataset(sample, whole, workers=1, verify=True)

@@ -1,4 +1,6 @@
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from crosslocate.data.catalog import read_catalog
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.job.coverage import coverage_map, extent_of, overview, relief, size_of, viewpoints, wrapped
+from crosslocate.terrain.job.pictures import MAP, SHEET, draw_pictures
 from crosslocate.terrain.job.rendering import render_dataset
 from crosslocate.terrain.job.sheet import contact_sheet, nearest_view
 
@@ -101,3 +104,50 @@ def test_an_overview_is_a_level_that_is_fine_enough_and_lies_where_the_layer_lie
     assert shaded.shape[2] == 4
     np.testing.assert_array_equal(shaded[10, 2], 1.0)
     assert shaded[:, -20:, :3].std() > 0.0
+
+
+def test_what_cannot_be_drawn_is_left_out_and_said(tmp_path, capsys):
+    survey = changed(places={"test": 1}, queries_per_place={})
+    images = replace(SMALL, database_modalities=("coordinates",))
+    plan = replace(tiny_plan(storage_of("files:7")), survey=survey, images=images)
+    root = tmp_path / "views"
+    render_dataset(root, plan, workers=1)
+    draw_pictures(root, plan, sheet=4, coverage=True, fresh=True)
+    assert not (root / SHEET).exists()
+    assert (root / MAP).exists()
+    assert "contact_sheet.png is not drawn" in capsys.readouterr().err
+
+
+def test_pictures_appear_whole_and_are_drawn_again_only_for_a_new_set(sample, tmp_path, monkeypatch, capsys):
+    plan = tiny_plan(storage_of("shards:7"))
+    root = Path(shutil.copytree(sample, tmp_path / "set"))
+    before = {path.name for path in root.iterdir()}
+    draw_pictures(root, plan, sheet=4, coverage=True, fresh=True)
+    assert {path.name for path in root.iterdir()} == before | {SHEET, MAP}
+    (root / SHEET).write_bytes(b"old")
+    (root / MAP).unlink()
+    draw_pictures(root, plan, sheet=4, coverage=True, fresh=False)
+    assert (root / SHEET).read_bytes() == b"old"
+    assert (root / MAP).exists()
+    draw_pictures(root, plan, sheet=4, coverage=False, fresh=True)
+    assert (root / SHEET).read_bytes() != b"old"
+    (root / SHEET).unlink()
+
+    def refuse(*_, **__):
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", refuse)
+    draw_pictures(root, plan, sheet=4, coverage=False, fresh=False)
+    assert "contact_sheet.png cannot be written: Read-only file system" in capsys.readouterr().err
+    assert {path.name for path in root.iterdir()} == before | {MAP}
+
+
+def test_the_scale_bar_hides_no_viewpoint(sample, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
+    coverage_map(sample, Terrain.of(jacksboro()), tmp_path / "map.png")
+    (ax,) = figures[0].axes
+    ax.figure.draw_without_rendering()
+    bar = next(line for line in ax.lines if line.get_color() == "black").get_window_extent()
+    assert bar.y0 >= ax.get_window_extent().y1
+    assert ax.get_window_extent().x0 <= bar.x0 < bar.x1 <= ax.get_window_extent().x1
