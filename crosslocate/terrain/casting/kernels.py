@@ -38,6 +38,9 @@ from numpy.typing import NDArray
 MARGIN = 2e-3
 """Metres by which terrain is taken to be higher than it is, against rounding."""
 
+EDGE = 1e-9
+"""Cells by which a block is left towards the first column or row: a track right along its border leaves it far out."""
+
 OVERLAP = 1e-4
 """Metres added to every step so that rounding cannot leave the march on a cell border."""
 
@@ -50,8 +53,11 @@ SLACK = 1e-6
 TOP_LEVELS = 6
 """Sizes of blocks in the pyramids of tops: 2 to 64 cells."""
 
-WIDEST = 0.9
-"""Half width in cells up to which sectors are surveyed: blocks of tops cover a ring of one cell around them."""
+HALF_WIDE = 0.4
+"""Half width in cells up to which one block of tops is looked up for a piece of a sector; four beyond it."""
+
+WIDEST = 1.5
+"""Half width in cells up to which sectors are surveyed: four blocks of tops and the ring around them cover a piece."""
 
 NEAR_CELLS = 6.0
 """Distance in cells up to which sectors are surveyed in parts of cells."""
@@ -62,7 +68,7 @@ NEAR_GROWTH = 1.3
 LEAST_GROWTH = 1.004
 """Ratio of distances of successive entries of an envelope, at least."""
 
-BORDER = 1.0
+BORDER = 2.0
 """Cells along the border of a sheet in which sectors are not surveyed."""
 
 FILLED = 6
@@ -329,11 +335,11 @@ def seek(
                 if along > 0.0:
                     length = (min((block_j + 1) * size, right) - column) / along
                 elif along < 0.0:
-                    length = (max(block_j * size, left) - column) / along
+                    length = (max(block_j * size, left) - EDGE - column) / along
                 if down > 0.0:
                     length = min(length, (min((block_i + 1) * size, bottom) - row) / down)
                 elif down < 0.0:
-                    length = min(length, (max(block_i * size, left) - row) / down)
+                    length = min(length, (max(block_i * size, left) - EDGE - row) / down)
                 length = max(length, 0.0) + OVERLAP
                 if above < 0.0 and above - swell * fall * length < 0.0:
                     s += length
@@ -572,26 +578,103 @@ def scan(
 
 
 @compiled
-def fit_chunk(table: Any, sheet: int, part: Any, s: float, step: float, count: int) -> int:
-    """How many pieces from s on lie in the sheet and run through it monotonously: ``count``, halved until they do."""
-    right, bottom = table[sheet, 0] - 1.0, table[sheet, 1] - 1.0
+def scan_wide(
+    tops: Any,
+    base: int,
+    width: int,
+    c0: float,
+    c1: float,
+    c2: float,
+    r0: float,
+    r1: float,
+    r2: float,
+    h0: float,
+    h1: float,
+    h2: float,
+    step: float,
+    count: int,
+    places: Any,
+    gaps: Any,
+) -> int:
+    """As :func:`scan`, but for pieces that reach a cell further to all four sides: up to four blocks cover them."""
+    found = 0
+    for k in range(count):
+        d = (k + 0.5) * step
+        column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
+        left, upper = np.floor(column - 0.499), np.floor(row - 0.499)
+        places[k] = int(upper * width + left)
+        right, lower = np.floor(column + 0.499) - left, np.floor(row + 0.499) - upper
+        places[CHUNK + k] = int(right)
+        places[2 * CHUNK + k] = int(lower * width)
+        gaps[k] = h0 + d * (h1 + d * h2) - 0.5 * step * abs(h1 + 2.0 * d * h2)  # it is convex
+    for k in range(count):
+        at = base + places[k]
+        right, lower = places[CHUNK + k], places[2 * CHUNK + k]
+        upper_top = max(tops[np.uint64(at)], tops[np.uint64(at + right)])
+        at += lower
+        lower_top = max(tops[np.uint64(at)], tops[np.uint64(at + right)])
+        gap = max(upper_top, lower_top) - gaps[k]
+        gaps[k] = gap
+        found += gap > 0.0
+    return found
+
+
+@compiled
+def fit_chunk(table: Any, sheet: int, part: Any, s: float, step: float, count: int, border: float) -> int:
+    """How many pieces from s on lie in the sheet and run through it monotonously: ``count``, halved until they do.
+
+    So many cells along its border count as outside.
+    """
+    right, bottom = table[sheet, 0] - 1.0 - border, table[sheet, 1] - 1.0 - border
     d = s - part[7]
     along, down = part[1] + 2.0 * d * part[2], part[4] + 2.0 * d * part[5]
     column, row = part[0] + d * (part[1] + d * part[2]), part[3] + d * (part[4] + d * part[5])
-    if not (0.0 <= column < right and 0.0 <= row < bottom):
+    if not (border <= column < right and border <= row < bottom):
         return 0
     while count > 0:
         e = d + count * step
         column, row = part[0] + e * (part[1] + e * part[2]), part[3] + e * (part[4] + e * part[5])
         if (
-            0.0 <= column < right
-            and 0.0 <= row < bottom
+            border <= column < right
+            and border <= row < bottom
             and along * (part[1] + 2.0 * e * part[2]) >= 0.0
             and down * (part[4] + 2.0 * e * part[5]) >= 0.0
         ):
             return count
         count >>= 1
     return 0
+
+
+@compiled
+def compare(
+    tops: Any,
+    table: Any,
+    sheet: int,
+    part: Any,
+    curvature: float,
+    height: float,
+    slope: float,
+    s: float,
+    step: float,
+    count: int,
+    wide: bool,
+    places: Any,
+    gaps: Any,
+) -> int:
+    """Compare terrain with a ray in ``count`` pieces from s on that lie in the sheet; see :func:`scan` for the rest.
+
+    Wide pieces reach up to 2 `PIECE` from their middle, others half as far.
+    """
+    d = s - part[7]
+    h0, h1, h2, error = parabola(curvature, height, slope, s, count * step)
+    c0, c1, c2 = part[0] + d * (part[1] + d * part[2]), part[1] + 2.0 * d * part[2], part[2]
+    r0, r1, r2 = part[3] + d * (part[4] + d * part[5]), part[4] + 2.0 * d * part[5], part[5]
+    c0, c1, c2, r0, r1, r2 = 0.5 * c0, 0.5 * c1, 0.5 * c2, 0.5 * r0, 0.5 * r1, 0.5 * r2
+    base, width = table[sheet, 3], table[sheet, 3 + TOP_LEVELS]
+    h0 -= error
+    if wide:
+        return scan_wide(tops, base, width, c0, c1, c2, r0, r1, r2, h0, h1, h2, step, count, places, gaps)
+    return scan(tops, base, width, c0, c1, c2, r0, r1, r2, h0, h1, h2, step, count, places, gaps)
 
 
 @compiled
@@ -815,7 +898,6 @@ def cast_column(
             s = part[6] if sheet == -1 else np.inf
             continue
         end = part[6]
-        base, width = table[sheet, 3], table[sheet, 3 + TOP_LEVELS]
         while s < end:
             d, e = s - part[7], end - part[7]
             pace = max(
@@ -825,31 +907,15 @@ def cast_column(
             step = PIECE / pace
             pieces = 0
             if abs(slopes[n]) < MILD:
-                pieces = fit_chunk(table, sheet, part, s, step, min(room, int((end - s) / step) + 1))
+                pieces = fit_chunk(table, sheet, part, s, step, min(room, int((end - s) / step) + 1), 0.0)
             if pieces == 0:
                 part[6] = end
                 s, n = meet(
                     posts, tops, table, triangles, sheet, part, curvature, height, s, 0, n, slopes, secants, out
                 )
                 break
-            h0, h1, h2, error = parabola(curvature, height, slopes[n], s, pieces * step)
-            found = scan(
-                tops,
-                base,
-                width,
-                0.5 * (part[0] + d * (part[1] + d * part[2])),
-                0.5 * (part[1] + 2.0 * d * part[2]),
-                0.5 * part[2],
-                0.5 * (part[3] + d * (part[4] + d * part[5])),
-                0.5 * (part[4] + 2.0 * d * part[5]),
-                0.5 * part[5],
-                h0 - error,
-                h1,
-                h2,
-                step,
-                pieces,
-                places,
-                gaps,
+            found = compare(
+                tops, table, sheet, part, curvature, height, slopes[n], s, step, pieces, False, places, gaps
             )
             begin, k = s, 0
             s = min(begin + pieces * step, end)
@@ -1054,7 +1120,18 @@ def close(
 
 
 @compiled
-def survey(ground: Any, eye: Any, sector: int, sectors: int, paths: Any, part: Any, starts: Any, slopes: Any) -> int:
+def survey(
+    ground: Any,
+    eye: Any,
+    sector: int,
+    sectors: int,
+    paths: Any,
+    part: Any,
+    places: Any,
+    gaps: Any,
+    starts: Any,
+    slopes: Any,
+) -> int:
     """Find the envelope of one sector: the slope that terrain surely stays below, by distance.
 
     Args:
@@ -1064,6 +1141,8 @@ def survey(ground: Any, eye: Any, sector: int, sectors: int, paths: Any, part: A
         sectors: Their number.
         paths: Work space, [L, 12].
         part: Work space, [8].
+        places: Work space, int64 [3 * CHUNK].
+        gaps: Work space, [CHUNK].
         starts: Receives ground distances, growing from 0.
         slopes: Receives slopes, growing: no terrain of the sector before ``starts[n + 1]`` exceeds ``slopes[n]``.
 
@@ -1076,6 +1155,7 @@ def survey(ground: Any, eye: Any, sector: int, sectors: int, paths: Any, part: A
     left, left_ = direction_of(4.0 * sector / sectors)
     half_width = abs(east * left_ - north * left) * 1.01
     curvature = follow(eye, east, north, paths)
+    outside = False
     count, steepest, near, s, pace = 0, -np.inf, 0.5, 0.0, 1.0
     while s < reach:
         limit = horizon(curvature, height, highest_of_all, steepest) if count > 0 else np.inf
@@ -1090,65 +1170,100 @@ def survey(ground: Any, eye: Any, sector: int, sectors: int, paths: Any, part: A
         pace = max(abs(c1), abs(r1))
         spread = half_width * breadth(eye, ground, sheet)
         fine = NEAR_CELLS / pace
-        level = 1
+        room = CHUNK // 8
         while s < end:
+            # a piece, or a chunk of pieces of which those may count that rise above the envelope so far
+            pieces, step = 1, 0.0
+            gaps[0] = 1.0
             if s < fine:
-                d = s - begin
-                column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
-                along, down = c1 + 2.0 * d * c2, r1 + 2.0 * d * r2
                 near = max(near, s * NEAR_GROWTH)
-                length = min(near, end) - s
-                if not (BORDER <= column < right and BORDER <= row < bottom):
-                    length = -1.0
+                step = min(near, end) - s
             else:
-                s, column, row, along, down, length = seek(
-                    posts,
-                    tops,
-                    table,
-                    sheet,
-                    part,
-                    curvature,
-                    height,
-                    max(steepest, -STEEPEST),
-                    s,
-                    level,
-                    1,
-                    BORDER,
-                )
-                length = min(length, 1.0 / pace)
-            if length < 0.0:
+                step = 1.0 / pace
+                wide = (s + room * PIECE / pace) * spread + 1e-3
+                if wide <= WIDEST and abs(steepest) < MILD:
+                    narrow = wide <= HALF_WIDE
+                    step = ((PIECE if narrow else 2.0 * PIECE) - 2.0 * wide) / pace
+                    pieces = fit_chunk(table, sheet, part, s, step, min(room, int((end - s) / step) + 1), BORDER)
+                    if pieces > 0:
+                        found = compare(
+                            tops,
+                            table,
+                            sheet,
+                            part,
+                            curvature,
+                            height,
+                            steepest,
+                            s,
+                            step,
+                            pieces,
+                            not narrow,
+                            places,
+                            gaps,
+                        )
+                        if found == 0:
+                            s += pieces * step
+                            room = min(2 * room, CHUNK)
+                            continue
+                    else:
+                        pieces, step = 1, 1.0 / pace
+                        gaps[0] = 1.0
+            chunk = s
+            before = steepest
+            s = min(chunk + pieces * step, end)
+            for k in range(pieces):
+                if not gaps[k] > 0.0:
+                    continue
+                if steepest > before and k > 8:
+                    s = min(chunk + k * step, end)
+                    break
+                at, stop = chunk + k * step, min(chunk + (k + 1) * step, end)
+                while at < stop:
+                    length = min(1.0 / pace, stop - at)
+                    d = at - begin
+                    column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
+                    along, down = c1 + 2.0 * d * c2, r1 + 2.0 * d * r2
+                    if not (BORDER <= column < right and BORDER <= row < bottom):
+                        outside = True
+                        break
+                    wide = (at + length) * spread + 1e-3
+                    if wide > WIDEST:
+                        return close(curvature, height, highest_of_all, starts, slopes, count, at, reach)
+                    highest = highest_in(
+                        posts,
+                        table,
+                        ground.triangles,
+                        sheet,
+                        min(column, column + along * length) - wide,
+                        max(column, column + along * length) + wide,
+                        min(row, row + down * length) - wide,
+                        max(row, row + down * length) + wide,
+                    )
+                    if highest > -np.inf:
+                        # Y is largest at the near end; X is taken at the end that makes Y / X largest.
+                        sine, versine = arc(curvature, at)
+                        rise = highest - height - (1.0 + curvature * highest) * versine
+                        if rise <= 0.0:
+                            sine, _ = arc(curvature, at + length)
+                        slope = min(rise / ((1.0 + curvature * highest) * sine) + SLACK, STEEPEST)
+                        if slope > steepest:
+                            steepest = slope
+                            if count == 0 or at >= starts[count - 1] * LEAST_GROWTH:
+                                if count == len(starts) - 1:
+                                    return close(curvature, height, highest_of_all, starts, slopes, count, at, reach)
+                                starts[count] = at if count > 0 else 0.0
+                                count += 1
+                            slopes[count - 1] = slope
+                    at += length
+                if outside:
+                    s = at
+                    break
+            if outside:
                 break
-            wide = (s + length) * spread + 1e-3
-            if wide > WIDEST:
-                return close(curvature, height, highest_of_all, starts, slopes, count, s, reach)
-            highest = highest_in(
-                posts,
-                table,
-                ground.triangles,
-                sheet,
-                min(column, column + along * length) - wide,
-                max(column, column + along * length) + wide,
-                min(row, row + down * length) - wide,
-                max(row, row + down * length) + wide,
-            )
-            if highest > -np.inf:
-                # Y is largest at the near end; X is taken at the end that makes Y / X largest.
-                sine, versine = arc(curvature, s)
-                rise = highest - height - (1.0 + curvature * highest) * versine
-                if rise <= 0.0:
-                    sine, _ = arc(curvature, s + length)
-                slope = min(rise / ((1.0 + curvature * highest) * sine) + SLACK, STEEPEST)
-                if slope > steepest:
-                    steepest = slope
-                    if count == 0 or s >= starts[count - 1] * LEAST_GROWTH:
-                        if count == len(starts) - 1:
-                            return close(curvature, height, highest_of_all, starts, slopes, count, s, reach)
-                        starts[count] = s if count > 0 else 0.0
-                        count += 1
-                    slopes[count - 1] = slope
-            s += length
-            level = 1
-        if s < end:  # the border of the sheet: beyond it others may lie beside the middle of the sector
+            room = max(room // 2, CHUNK // 8) if steepest > before else min(2 * room, CHUNK)
+            if steepest > before and s < end:
+                end = min(end, max(horizon(curvature, height, highest_of_all, steepest), s))
+        if outside:  # the border of the sheet: beyond it others may lie beside the middle of the sector
             break
     if s >= reach:
         return count
@@ -1187,6 +1302,7 @@ def cast_rays(
     sectors = len(counts)
     paths = np.empty((len(eye.unit), 12))
     part = np.empty(8)
+    places, gaps = np.empty(3 * CHUNK, np.int64), np.empty(CHUNK)
     batch = np.empty((BATCH, len(up)), np.float32)
     sky = out[0, 0]
     meridional, transverse = eye.curvature[0], eye.curvature[1]
@@ -1212,7 +1328,7 @@ def cast_rays(
                     scale = 1.0 / (left_east * right_north - left_north * right_east)
                     if counts[sector] < 0:
                         counts[sector] = survey(
-                            ground, eye, sector, sectors, paths, part, starts[sector], slopes[sector]
+                            ground, eye, sector, sectors, paths, part, places, gaps, starts[sector], slopes[sector]
                         )
                         follow(eye, left_east, left_north, edges[sector])
                         follow(eye, right_east, right_north, edges[sector + 1])

@@ -7,7 +7,7 @@ from synthetic_terrain import effective_radius, jacksboro, jacksboro_caster
 from crosslocate.geo import destination
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.envelope import Envelopes, sector_count
-from crosslocate.terrain.casting.kernels import cast_rays, direction_of, follow, sector_of, survey
+from crosslocate.terrain.casting.kernels import CHUNK, cast_rays, direction_of, follow, sector_of, survey
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.dem import interpolate
 
@@ -45,7 +45,7 @@ def test_no_terrain_rises_above_the_envelope(height, surface, detail):
     layer = caster.terrain.layers[0]
     rng = np.random.default_rng(0)
     for sector in rng.integers(0, sectors, 40):
-        work = np.empty((1, 12)), np.empty(8)
+        work = np.empty((1, 12)), np.empty(8), np.empty(3 * CHUNK, np.int64), np.empty(CHUNK)
         count = survey(caster.ground, eye, sector, sectors, *work, starts[sector], slopes[sector])
         start, slope = starts[sector, :count], slopes[sector, :count]
         assert start[0] == 0
