@@ -175,5 +175,5 @@ def test_every_option_of_every_group_composes(group):
         else:
             for key in OmegaConf.missing_keys(node):  # of a list, a track
                 assert key == "survey.database.path"
-                node.path = "list.csv"
+                OmegaConf.update(cfg, key, "list.csv")
             build(node)
