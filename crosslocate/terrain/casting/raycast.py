@@ -174,14 +174,12 @@ class RayCaster:
             raise TerrainError(f"{place} is not above the terrain there: {ground:.2f} m")
 
     def _ground_at(self, longitude: float, latitude: float) -> float:
-        """Elevation of the surface that rays meet, in the first layer that has any there; NaN in a void of all."""
+        """Elevation of the surface that rays meet, of the first layer that covers a place; NaN in its voids."""
         if self.surface == "bilinear":
             return float(self.terrain.elevation_at(longitude, latitude))
         for dem in self.terrain.layers:
             if dem.contains(longitude, latitude):
-                height = _on_triangles(dem, longitude, latitude)
-                if not np.isnan(height):
-                    return height
+                return _on_triangles(dem, longitude, latitude)
         return np.nan
 
 

@@ -8,7 +8,7 @@ distance s. At 36 degrees north its error is 1e-10 posts of 90 m at 30 km and 2e
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -28,6 +28,8 @@ TOLERANCE_POSTS = 0.02
 TOLERANCE_METRES = 0.6
 LEAST_SHARE = 0.1
 """Tracks are fitted to that share of the reach at least; beyond the fit they only tell that a layer is not there."""
+ASIDE = 1e-6
+"""Posts."""
 POLAR = 75.0
 """Degrees of latitude from which a polar CRS is recommended."""
 PARABOLA_POSTS = 4e-5
@@ -129,13 +131,20 @@ def fit_ground_track(dem: Dem, longitude: float, latitude: float, radius: float)
 def fit_ground_tracks(dems: Sequence[Dem], longitude: float, latitude: float, reach: float) -> list[GroundTrack]:
     """Fit the tracks of several layers, each out to its own farthest corner, at most to ``reach`` metres.
 
+    Those that begin on the last row or column of posts, where no cell begins, begin `ASIDE` posts before it.
+
     Raises:
         TerrainError: As `fit_ground_track`.
     """
-    farthest = (max(farthest_corner(dem, longitude, latitude), LEAST_SHARE * reach) for dem in dems)
-    return [
-        fit_ground_track(dem, longitude, latitude, min(far, reach)) for dem, far in zip(dems, farthest, strict=True)
-    ]
+    radii = [min(max(farthest_corner(dem, longitude, latitude), LEAST_SHARE * reach), reach) for dem in dems]
+    tracks = [fit_ground_track(dem, longitude, latitude, radius) for dem, radius in zip(dems, radii, strict=True)]
+    return [_begun_inside(track, dem) for track, dem in zip(tracks, dems, strict=True)]
+
+
+def _begun_inside(track: GroundTrack, dem: Dem) -> GroundTrack:
+    last = np.array(dem.shape[::-1], np.float64) - 1.0
+    on_border = track.origin == last
+    return replace(track, origin=np.where(on_border, last - ASIDE, track.origin)) if on_border.any() else track
 
 
 def farthest_corner(dem: Dem, longitude: float, latitude: float) -> float:

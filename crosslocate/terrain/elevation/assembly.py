@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from crosslocate.console import track
 from crosslocate.errors import TerrainError
-from crosslocate.terrain.elevation.dem import interpolate, print_of, row_blocks
+from crosslocate.terrain.elevation.dem import print_of, row_blocks
 from crosslocate.terrain.elevation.grid import Grid
-from crosslocate.terrain.elevation.plan import NEAR, Layer, Piece
+from crosslocate.terrain.elevation.plan import Layer, Piece
 from crosslocate.terrain.elevation.rectangle import Rectangle
 from crosslocate.terrain.elevation.summary import LayerSummary
-from crosslocate.terrain.elevation.voids import fill_from_neighbours
+from crosslocate.terrain.elevation.voids import borrowed, fill_from_neighbours
 
 Posts = NDArray[np.float32]
 
@@ -176,27 +176,13 @@ def _fill_from_layers(
         counts.voids += int((void & tiled).sum())
         counts.absent += int((void & ~tiled).sum())
         row, column = np.nonzero(void)
-        lon, lat = layer.grid.position_of(column, row + top)
-        values = np.full(len(row), np.nan)
-        for grid, source in others:
-            open_ = np.flatnonzero(np.isnan(values))
-            if len(open_):
-                values[open_] = _sampled(grid, source, lon[open_], lat[open_])
+        values = borrowed(layer.grid, column, row + top, others)
         block[row, column] = values.astype(np.float32)
         found = int(np.isfinite(values).sum())
         counts.from_layers += found
         left += len(row) - found
         release()
     return left
-
-
-def _sampled(grid: Grid, posts: Posts, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bilinear elevations of another layer; positions within rounding of its border are on it."""
-    column, row = grid.pixel_of(lon, lat)
-    for values, last in ((column, posts.shape[1] - 1), (row, posts.shape[0] - 1)):
-        values[(values < 0) & (values > -NEAR)] = 0.0
-        values[(values > last) & (values < last + NEAR)] = last
-    return interpolate(posts, column, row)
 
 
 def _fill_sea(layer: Layer, posts: Posts) -> int:

@@ -16,6 +16,7 @@ from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.grid import Bounds
 from crosslocate.terrain.elevation.sheets import Sheets, fill_levels, fill_tops, plan_sheets
 from crosslocate.terrain.elevation.summary import TerrainSummary, united
+from crosslocate.terrain.elevation.voids import fill_from_coarser
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ class Terrain:
 
     @classmethod
     def of(cls, *dems: Dem) -> "Terrain":
-        """A terrain in memory of some elevation models, finest first.
+        """A terrain in memory of some elevation models, finest first; their voids are filled from coarser ones.
 
         Raises:
             TerrainError: No model is given.
@@ -53,8 +54,10 @@ class Terrain:
             raise TerrainError("a terrain needs at least one elevation model")
         sheets = plan_sheets([dem.shape for dem in dems])
         posts, tops = np.empty(sheets.posts, np.float32), np.empty(sheets.tops, np.float32)
-        for layer, dem in enumerate(dems):
-            sheets.view(int(np.flatnonzero(sheets.layer == layer)[0]), posts)[:] = dem.elevation
+        views = [sheets.view(int(sheet), posts) for sheet in np.flatnonzero(sheets.level == 0)]
+        for view, dem in zip(views, dems, strict=True):
+            view[:] = dem.elevation
+        fill_from_coarser(dems, views)
         fill_levels(posts, sheets)
         fill_tops(posts, tops, sheets)
         return cls.mapped([(dem.transform, dem.crs) for dem in dems], posts, tops, sheets)
@@ -86,10 +89,17 @@ class Terrain:
         return load_terrain, (self.folder,)
 
     def elevation_at(self, longitude: ArrayLike, latitude: ArrayLike) -> Floats:
-        """Bilinear elevation in metres at WGS84 positions in degrees; NaN outside and in voids of all layers."""
+        """Bilinear elevation in metres at WGS84 positions in degrees, of the first layer that covers them.
+
+        NaN outside, and in voids of that layer: rays pass through these too.
+        """
         found = self.layers[0].elevation_at(longitude, latitude)
+        covered = self.layers[0].contains(longitude, latitude)
         for dem in self.layers[1:]:
-            found = np.where(np.isnan(found), dem.elevation_at(longitude, latitude), found)
+            if covered.all():
+                break
+            found = np.where(covered, found, dem.elevation_at(longitude, latitude))
+            covered |= dem.contains(longitude, latitude)
         return found
 
     def contains(self, longitude: ArrayLike, latitude: ArrayLike) -> NDArray[np.bool_]:

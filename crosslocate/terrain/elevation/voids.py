@@ -1,9 +1,14 @@
-"""Voids filled from the posts around them."""
+"""Voids filled from other elevation models, or from the posts around them."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from crosslocate.terrain.elevation.dem import Dem, interpolate, row_blocks
+from crosslocate.terrain.elevation.grid import Placed
+from crosslocate.terrain.elevation.plan import NEAR
 
 Posts = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -11,6 +16,50 @@ Integers = NDArray[np.int64]
 
 STRIP = 1 << 21
 """Posts of a strip of rows, about."""
+
+
+def borrowed(grid: Placed, column: Integers, row: Integers, others: Sequence[tuple[Placed, Posts]]) -> Floats:
+    """Bilinear elevations of other models at posts of one, ``[n]``: of the first that has any; NaN where none has.
+
+    Args:
+        grid: Where the posts lie.
+        column: Their columns, ``[n]``.
+        row: Their rows, ``[n]``.
+        others: Where the posts of the others lie, and these.
+    """
+    lon, lat = grid.position_of(column, row)
+    values = np.full(len(row), np.nan)
+    for other, posts in others:
+        open_ = np.flatnonzero(np.isnan(values))
+        if len(open_):
+            values[open_] = _sampled(other, posts, lon[open_], lat[open_])
+    return values
+
+
+def fill_from_coarser(dems: Sequence[Dem], views: Sequence[Posts]) -> None:
+    """Fill voids of models, finest first, in place, from the coarser ones: the nearest in the list that has any.
+
+    Args:
+        dems: The models.
+        views: Their posts, which are changed.
+    """
+    for k in reversed(range(len(dems) - 1)):
+        others = list(zip(dems[k + 1 :], views[k + 1 :], strict=True))
+        top = 0
+        for block in row_blocks(views[k]):
+            row, column = np.nonzero(np.isnan(block))
+            if len(row):
+                block[row, column] = borrowed(dems[k], column, row + top, others)
+            top += len(block)
+
+
+def _sampled(grid: Placed, posts: Posts, lon: Floats, lat: Floats) -> Floats:
+    """Bilinear elevations of another layer; positions within rounding of its border are on it."""
+    column, row = grid.pixel_of(lon, lat)
+    for values, last in ((column, posts.shape[1] - 1), (row, posts.shape[0] - 1)):
+        values[(values < 0) & (values > -NEAR)] = 0.0
+        values[(values > last) & (values < last + NEAR)] = last
+    return interpolate(posts, column, row)
 
 
 def fill_from_neighbours(posts: Posts, across: float, spacing: tuple[float, float], strip: int = STRIP) -> int:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -7,6 +9,7 @@ from crosslocate.errors import TerrainError
 from crosslocate.geo import destination
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
+from crosslocate.terrain.casting.torch_caster import TorchCaster
 from crosslocate.terrain.casting.track import TOLERANCE_METRES, fit_ground_track, fit_ground_tracks
 from crosslocate.terrain.elevation.dem import WGS84_CRS, Dem
 from crosslocate.terrain.elevation.terrain import Terrain
@@ -77,3 +80,17 @@ def test_tracks_reach_as_far_as_their_layers(kilometres):
         exact = tiny.pixel_of(*destination(11.0, 70.0, azimuth, kilometres * 1000.0))
         found = first.positions(azimuth, np.array(kilometres * 1000.0))
         assert np.hypot(found[0] - exact[0], found[1] - exact[1]) < 0.01 * np.hypot(*exact)
+
+
+@pytest.mark.parametrize(("east", "south"), [(99, 40), (40, 99), (99, 99)])
+@pytest.mark.parametrize("pitch", [0.0, -0.2])
+@pytest.mark.parametrize("caster", [RayCaster, partial(TorchCaster, device="cpu")])
+def test_a_camera_on_the_last_posts_sees_the_terrain_beside_it(east, south, pitch, caster):
+    step = 1 / 1024  # exact in binary, so that the camera is exactly on the border
+    dem = Dem(np.full((100, 100), 100, np.float32), Affine(step, 0, 7, 0, -step, 47), WGS84_CRS)
+    camera = Camera(7 + east * step, 47 - south * step, 130.0, np.radians(315), pitch, 0.0, 1.0, 20, 15)
+    assert [float(value) for value in dem.pixel_of(camera.longitude, camera.latitude)] == [east, south]
+    hits = caster(dem).cast(camera)
+    assert (~hits.sky[-3:]).all()
+    ray = camera.ray_directions()[-1, 10]
+    assert hits.distance[-1, 10] == pytest.approx(-30.0 / ray[2], rel=1e-3)

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crosslocate.errors import TerrainError
+from crosslocate.terrain.casting.camera import Camera
+from crosslocate.terrain.casting.raycast import RayCaster
+from crosslocate.terrain.elevation.dem import Dem
+from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.elevation.voids import fill_from_neighbours
 
 
@@ -61,3 +67,42 @@ def test_nothing_is_continued_beyond_known_posts():
 def test_the_width_is_that_between_known_posts(across, filled):
     posts = np.array([[1, np.nan, 3], [np.nan] * 3], np.float32)
     assert fill_from_neighbours(posts, across, (30.0, 30.0)) == filled
+
+
+def test_voids_of_a_fine_model_are_filled_from_coarser_ones_in_memory():
+    rng = np.random.default_rng(4)
+    high = rng.uniform(0, 900, (40, 50)).astype(np.float32)
+    coarse = Dem(high, Affine(0.01, 0, 7, 0, -0.01, 47), "EPSG:4326")
+    bare = np.full((60, 60), 2000, np.float32)
+    bare[20:30, 5:50] = np.nan
+    fine = Dem(bare, Affine(0.001, 0, 7.1, 0, -0.001, 46.9), "EPSG:4326")
+    terrain = Terrain.of(fine, coarse)
+    row, column = np.nonzero(np.isnan(bare))
+    expected = coarse.elevation_at(*fine.position_of(column, row))
+    np.testing.assert_allclose(terrain.layers[0].elevation[row, column], expected, rtol=1e-6)
+    assert np.isnan(fine.elevation).sum() == 450  # what was given is as it was
+    place = tuple(float(value) for value in fine.position_of(25.5, 25.5))
+    ground = float(terrain.elevation_at(*place))
+    hits = RayCaster(terrain).cast(Camera(*place, ground + 5, 0.0, -1.4, 0.0, 0.5, 9, 7))
+    np.testing.assert_allclose(hits.elevation, terrain.elevation_at(hits.longitude, hits.latitude), atol=0.01)
+    assert hits.distance.max() < 10
+
+
+@pytest.mark.parametrize("surface", ["bilinear", "triangles"])
+def test_where_no_model_helps_a_void_is_one_for_rays_and_for_elevations(surface):
+    holed = np.full((40, 50), 100, np.float32)
+    holed[15:25, 15:25] = np.nan
+    coarse = Dem(holed, Affine(0.01, 0, 7, 0, -0.01, 47), "EPSG:4326")
+    bare = np.full((60, 60), 200, np.float32)
+    bare[20:30, 20:30] = np.nan
+    fine = Dem(bare, Affine(0.001, 0, 7.125, 0, -0.001, 46.85), "EPSG:4326")
+    terrain = Terrain.of(fine, coarse)
+    hits = RayCaster(terrain, surface=surface).cast(
+        Camera(*(float(v) for v in fine.position_of(40, 25)), 900.0, np.radians(270), -0.3, 0.0, 1.2, 40, 30)
+    )
+    seen = ~hits.sky
+    assert np.isfinite(terrain.elevation_at(hits.longitude[seen], hits.latitude[seen])).mean() > 0.999
+    place = tuple(float(v) for v in fine.position_of(25.2, 25.4))
+    assert np.isnan(terrain.elevation_at(*place))
+    with pytest.raises(TerrainError, match="void"):
+        RayCaster(terrain, surface=surface).cast(Camera(*place, 900.0, 0.0, 0.0, 0.0, 1.0, 8, 6))
