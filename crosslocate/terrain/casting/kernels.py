@@ -7,14 +7,17 @@ height h stands at
     X = (1 + k h) S              horizontally, and
     Y = (h - c) - (1 + k h) V    vertically;
 
-it is above a ray of slope m exactly where Y - m X > 0. Two facts make the march exact and fast:
+it is above a ray of slope m exactly where Y - m X > 0. Some facts make the march exact and fast:
 
 * In one cell the ground track is a straight line to 1 mm, so the bilinear surface is a parabola in s, and with it X
   and Y: the first intersection is the root of a quadratic. No step length, no tolerance, nothing to miss.
 * For terrain no higher than ``top``, Y - m X is bounded by a concave function of s. Where its tangent stays below zero
   the whole block of the pyramid of tops is stepped over.
+* The height of a ray above sea level is convex, and within a few kilometres a parabola of s. In batches of pieces of
+  two cells the tops of the blocks around them are compared with it, without a branch; only in pieces where terrain may
+  reach it cells are looked at, in the order in which the track crosses the lines between posts.
 
-The third, for cameras that are not level: the surroundings are cut into sectors about as narrow as a pixel. Along each
+For cameras that are not level: the surroundings are cut into sectors about as narrow as a pixel. Along each
 of them a march notes how the slope that no terrain exceeds so far grows with distance (its envelope). A ray of slope m
 starts where the envelope reaches m; one above all of it sees the sky. Sectors are equal steps of the diamond angle,
 which orders directions like the azimuth but needs no trigonometry.
