@@ -114,5 +114,7 @@ def test_a_land_cover_map_inside_of_the_set_moves_with_it(tmp_path):
     folder.rename(tmp_path / "there")
     np.testing.assert_array_equal(read(tmp_path / "there"), before)
     (tmp_path / "there/cover.tif").unlink()
+    header = tmp_path / "there/live.json"
+    header.write_text(header.read_text() + "\n")  # opened anew
     with pytest.raises(DataError, match=r"there/cover\.tif .* is not there; put it back"):
         read(tmp_path / "there")
