@@ -54,7 +54,7 @@ def plan_of(cfg: Any) -> Any:
     from crosslocate.terrain.job.plan import RenderPlan
     from crosslocate.terrain.job.scene import World
 
-    survey, images, storage = build(cfg.survey), build(cfg.images), build(cfg.storage)
+    survey, images, storage = build(cfg.survey), build(cfg.images), build(cfg.container)
     caster = build(cfg.terrain.caster)(build(cfg.terrain.elevation))
     world = World(caster, build(cfg.terrain.land_cover), cfg.seed, images.depth_type, images.photo)
     return RenderPlan(world, survey, images, storage)

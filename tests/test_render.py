@@ -30,7 +30,7 @@ SMALL = [
 REGION = [
     "survey=region", "survey.database.spacing=3000", "survey.splits.size=6000", "survey.splits.gap=1000",
     "survey.visible=null", "survey.headings=3", "viewpoints@survey.queries=near", "survey.queries.count=8",
-    "images.width=24", "images.height=18", "storage.views=10",
+    "images.width=24", "images.height=18", "container.views=10",
 ]  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_tiles_become_a_data_set(storage, tile, tmp_path, capsys):
         f"paths.cache={tmp_path}/cache",
         f"output={tmp_path}/set",
     ]
-    cfg = composed(*given, *REGION, f"storage={storage}", "workers=2", "sheet=4")
+    cfg = composed(*given, *REGION, f"container={storage}", "workers=2", "sheet=4")
     validate_render(cfg)
     manifest = render(cfg)
     said = capsys.readouterr().err
@@ -111,7 +111,7 @@ def test_explaining_makes_nothing(tile, tmp_path, capsys):
 
 
 def test_shares_leave_the_data_set_to_the_last(tmp_path):
-    given = [*SMALL, f"output={tmp_path}/views", "workers=1", "sheet=0", "coverage=false", "storage.views=2"]
+    given = [*SMALL, f"output={tmp_path}/views", "workers=1", "sheet=0", "coverage=false", "container.views=2"]
     assert render(composed(*given, "share=2/2")) is None
     manifest = render(composed(*given, "share=1/2"))
     assert manifest == json.loads((tmp_path / "views" / MANIFEST).read_text())
@@ -144,7 +144,7 @@ def test_impossible_numbers_are_refused(key, value, tmp_path):
         ("survey.poses.pitch=[1.0,0.0,0.0,0.0,0.0]", "poses.pitch"),
         ("images.width=0", "images.width=0"),
         ("images.depth_type=double", "images.depth_type='double'.*half, float"),
-        ("storage.views=0", "storage.views=0"),
+        ("container.views=0", "container.views=0"),
     ],
 )
 def test_impossible_values_are_refused_with_key_and_value(override, says, tmp_path):
@@ -155,7 +155,7 @@ def test_impossible_values_are_refused_with_key_and_value(override, says, tmp_pa
 GROUPS = {
     "terrain": ["terrain.elevation.paths=[tiles]"],
     "survey": [],
-    "storage": [],
+    "container": [],
     "images": [],
     "viewpoints": ["survey=region"],
 }

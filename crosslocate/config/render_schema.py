@@ -16,7 +16,7 @@ class RenderConfig:
     terrain: Any = MISSING
     survey: Any = MISSING
     images: Any = MISSING
-    storage: Any = MISSING
+    container: Any = MISSING
     output: str = MISSING
     seed: int = MISSING
     workers: int | None = MISSING

@@ -21,7 +21,7 @@ OTHER_JOBS = (
     "survey",
     "viewpoints",
     "images",
-    "storage",
+    "container",
     "legend",
     "land_cover",
     "convert.yaml",

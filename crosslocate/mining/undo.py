@@ -47,7 +47,7 @@ class UndoLog:
         draft = path.with_suffix(DRAFT)
         try:
             with draft.open("wb") as file:
-                np.savez(file, rows, *before)
+                np.savez(file, rows, *before, count=np.int64(1 + len(before)))
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -65,7 +65,8 @@ class UndoLog:
         path = self._path(index)
         try:
             with np.load(path) as content:
-                return tuple(content[f"arr_{k}"] for k in range(len(content.files)))
+                # a damaged directory may lack members: their number is one of them
+                return tuple(content[f"arr_{k}"] for k in range(int(content["count"])))
         except DAMAGE as error:
             raise StoreError(f"{path} cannot be read: {error}") from error
 

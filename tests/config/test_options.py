@@ -1,6 +1,7 @@
 """Every option of every config group composes, passes validation, and builds."""
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -12,7 +13,7 @@ from crosslocate.config.validate import validate_train
 from crosslocate.errors import ConfigError
 
 BASES = {"base", "reference"}
-OF_RENDERING = ("terrain", "survey", "viewpoints", "images", "storage", "land_cover", "legend")
+OF_RENDERING = ("terrain", "survey", "viewpoints", "images", "container", "land_cover", "legend")
 NOT_OF_TRAINING = ("tensor", "experiment", "sweep", "debug", "space", "sampler", "pruner", *OF_RENDERING)
 GROUPS = sorted(p.name for p in conf_dir().iterdir() if p.is_dir() and p.name not in NOT_OF_TRAINING)
 
@@ -94,8 +95,16 @@ def test_build_passes_the_targets_own_error_on():
         build(cfg.loss)
 
 
-@pytest.mark.parametrize("storage", options("storage"))
+@pytest.mark.parametrize("storage", options("container"))
 def test_every_way_to_keep_images_composes_and_builds(storage):
-    built = build(composed(f"storage={storage}", name="render").storage)
+    built = build(composed(f"container={storage}", name="render").container)
     assert built.template("database", "depth", "exr").endswith(("{name}.exr", "live:database/depth/{name}"))
     assert built.parameters()["kind"] == storage
+
+
+def test_no_value_of_a_job_has_the_name_of_a_group():
+    """Hydra would take ``name=value`` on the command line for the choice of an option."""
+    folders = {path.name for path in conf_dir().iterdir() if path.is_dir()} - {"hydra"}
+    for job in conf_dir().glob("*.yaml"):
+        values = yaml.safe_load(job.read_text())
+        assert not folders & set(values), job.name

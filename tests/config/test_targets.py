@@ -36,7 +36,7 @@ def groups():
         "survey",
         "viewpoints",
         "images",
-        "storage",
+        "container",
         "legend",
         "land_cover",
         "sampler",

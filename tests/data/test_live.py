@@ -218,7 +218,7 @@ def test_a_header_is_plain_values_that_are_checked(live, change, message):
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff\xfe", b'{"format": 1}', b"null"])
 def test_a_damaged_header_is_an_error_that_says_what_to_do(live, content):
     (live / HEADER).write_bytes(content)
-    with pytest.raises(DataError, match=r"live\.json is damaged.*storage=live"):
+    with pytest.raises(DataError, match=r"live\.json is damaged.*container=live"):
         require_images([(catalog(live), ["depth"])])
 
 

@@ -41,8 +41,8 @@ TERRAIN = "terrain"
 CASTER = ("refraction", "max_distance", "surface", "detail")
 """What a ray caster is made with besides the terrain."""
 _AGAIN = (
-    "start the command that made the data set (crosslocate.render storage=live) again: it writes this anew, and takes "
-    "no rendering"
+    "start the command that made the data set (crosslocate.render container=live) again: it writes this anew, "
+    "and takes no rendering"
 )
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
@@ -93,7 +93,7 @@ class Live:
         """
         if type(world.caster) is not RayCaster:
             raise ConfigError(
-                "terrain.caster", type(world.caster).__name__, "RayCaster with storage=live",
+                "terrain.caster", type(world.caster).__name__, "RayCaster with container=live",
                 "Images are rendered by the processes that read them, on their processors",
             )  # fmt: skip
 

@@ -205,7 +205,7 @@ class Shards:
 
 def _require_views(views: int) -> None:
     if views < 1:
-        raise ConfigError("storage.views", views, "1 or more")
+        raise ConfigError("container.views", views, "1 or more")
 
 
 def _sync_folders(folders: Iterator[Path] | Iterable[Path]) -> None:

@@ -112,7 +112,8 @@ def read_poses(path: Path, aspect: float) -> PoseList:
         )
     vertical = numbers.pop("vertical")
     numbers["field_of_view"] = table.widened(numbers["field_of_view"], vertical, aspect, cells)
-    numbers["longitude"] = np.mod(numbers["longitude"] + 180.0, 360.0) - 180.0
+    east = numbers["longitude"]
+    numbers["longitude"] = np.where(east >= 180.0, east - 360.0, east)
     name = np.array(cells.get("name", [""] * count), np.str_)
     split = np.array(cells.get("split", [""] * count), np.str_)
     table.refuse("split", ~np.isin(split, ("", *SPLITS)), split, f"one of {', '.join(SPLITS)}")

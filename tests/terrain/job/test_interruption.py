@@ -17,7 +17,7 @@ from crosslocate.terrain.job.opening import WORK
 def test_a_rendering_that_is_interrupted_says_so_and_goes_on(tmp_path, number, status, workers):
     root = tmp_path / "set"
     command = [
-        *(sys.executable, "-m", "crosslocate.render", f"output={root}", f"workers={workers}", "storage.views=2"),
+        *(sys.executable, "-m", "crosslocate.render", f"output={root}", f"workers={workers}", "container.views=2"),
         *("survey.places={train:6,val:1,test:1}", "survey.headings=8", "images.width=24", "images.height=18"),
         *("sheet=0", "coverage=false", f"hydra.run.dir={tmp_path}"),
     ]

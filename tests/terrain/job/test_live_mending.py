@@ -101,7 +101,7 @@ def test_another_caster_is_refused_before_anything_is_done():
         pass
 
     caster = live_plan().world.caster
-    with pytest.raises(ConfigError, match=r"terrain\.caster='Other'.*RayCaster with storage=live"):
+    with pytest.raises(ConfigError, match=r"terrain\.caster='Other'.*RayCaster with container=live"):
         live_plan(caster=Other(caster.terrain))
 
 
