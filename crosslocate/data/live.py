@@ -25,7 +25,7 @@ from crosslocate.errors import DataError, TerrainError
 
 if TYPE_CHECKING:
     from crosslocate.data.catalog import Catalog
-    from crosslocate.terrain.job.live import LiveRenderer
+    from crosslocate.terrain.job.live_renderer import LiveRenderer
 
 HEADER = "live.json"
 """File beside the catalogs of a data set without image files."""
@@ -158,7 +158,7 @@ def _renderer(root: Path) -> "LiveRenderer":
 @lru_cache(maxsize=2)
 def _opened(root: str, _: str, __: int) -> "LiveRenderer":
     """The renderer of a data set; another one where what it says has changed, and in another process."""
-    from crosslocate.terrain.job.live import LiveRenderer
+    from crosslocate.terrain.job.live_renderer import LiveRenderer
 
     return LiveRenderer(Path(root))
 

@@ -17,7 +17,7 @@ from crosslocate.terrain.job.opening import WORK, Job, copy_whole, write_text
 from crosslocate.terrain.job.records import FOLDER, Records
 from crosslocate.terrain.job.scene import World
 from crosslocate.terrain.job.specification import Images
-from crosslocate.terrain.job.storage import Storage
+from crosslocate.terrain.job.storage import Storage, views_per_chunk
 
 _LIBRARIES = ("numpy", "numba", "opencv-python-headless", "OpenEXR")
 
@@ -55,7 +55,7 @@ def _manifest(job: Job) -> dict[str, Any]:
         "terrain": describe_terrain(job.world.caster.terrain).to_json(),
         "survey": dict(job.findings),
         "counts": dict(job.counts),
-        "views_per_chunk": job.storage.views,
+        "views_per_chunk": views_per_chunk(job.storage),
         "catalogs": _digests(job.root, [f"{role}.parquet" for role in job.counts]),
         "files": _digests(job.root, job.storage.files),
         "checksums": {role: digest for role, (digest, _) in records.items()},

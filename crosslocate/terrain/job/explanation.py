@@ -17,6 +17,7 @@ from crosslocate.terrain.job.opening import choose_cameras, tables_of
 from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.progress import spoken
 from crosslocate.terrain.job.scene import Scene, product
+from crosslocate.terrain.job.storage import views_per_chunk
 from crosslocate.terrain.viewpoints.cameras import CameraTable
 from crosslocate.terrain.viewpoints.survey import Surveyed
 
@@ -94,7 +95,7 @@ def _print_table(plan: RenderPlan, counts: Mapping[str, int], estimates: Mapping
     for role, count in counts.items():
         for modality in plan.images.of_role(role):
             each = estimates[role].size[modality] if role in estimates else 0.0
-            kept = each if plan.storage.views is not None else 0.0
+            kept = each if views_per_chunk(plan.storage) is not None else 0.0
             table.add_row(role, modality, f"{count:,}", f"{each:,.0f}", amount(kept * count))
     console().print(table)
 
@@ -104,7 +105,7 @@ def _say_what_it_takes(
 ) -> None:
     seconds = sum(counts[role] * found.seconds for role, found in estimates.items())
     total = sum(counts[role] * sum(found.size.values()) for role, found in estimates.items())
-    if plan.storage.views is None:
+    if views_per_chunk(plan.storage) is None:
         say(f"no image is kept: views are rendered when they are read; all of them once takes a core {spoken(seconds)}")
         return
     say(f"about {amount(total)} and {spoken(seconds / workers)} on {workers} cores of this machine")

@@ -26,7 +26,7 @@ from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.records import Records
 from crosslocate.terrain.job.scene import Scene, World, product
 from crosslocate.terrain.job.specification import Images
-from crosslocate.terrain.job.storage import Storage
+from crosslocate.terrain.job.storage import Storage, views_per_chunk
 from crosslocate.terrain.viewpoints.cameras import CameraTable
 from crosslocate.terrain.viewpoints.survey import Surveyed
 
@@ -77,7 +77,8 @@ class Job:
     @cached_property
     def chunks(self) -> list[Chunk]:
         """All pieces of the work; none where no image is rendered ahead."""
-        return cut(self.counts, self.storage.views) if self.storage.views is not None else []
+        views = views_per_chunk(self.storage)
+        return [] if views is None else cut(self.counts, views)
 
     @property
     def records(self) -> Records:

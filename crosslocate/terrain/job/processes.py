@@ -25,7 +25,7 @@ from crosslocate.terrain.job.files import refuse_write
 from crosslocate.terrain.job.manifest import MANIFEST
 from crosslocate.terrain.job.opening import Job
 from crosslocate.terrain.job.scene import Scene, product
-from crosslocate.terrain.job.storage import Rendered
+from crosslocate.terrain.job.storage import ImageStorage, Rendered
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -59,6 +59,7 @@ def render_chunk(job: Job, chunk: Chunk) -> None:
     drafts.mkdir()
     try:
         suffixes = {modality: product(modality).suffix for modality in job.images.of_role(chunk.role)}
+        assert isinstance(job.storage, ImageStorage)  # others have no chunks
         written = job.storage.write(job.root, drafts, chunk, suffixes, rendered(job, chunk))
         job.records.write(chunk, written)
     finally:

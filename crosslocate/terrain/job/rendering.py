@@ -24,6 +24,7 @@ from crosslocate.terrain.job.opening import Job, begin, begun, choose_cameras, m
 from crosslocate.terrain.job.plan import RenderPlan, describe
 from crosslocate.terrain.job.processes import work_in_processes, work_through
 from crosslocate.terrain.job.progress import shown
+from crosslocate.terrain.job.storage import views_per_chunk
 from crosslocate.terrain.viewpoints.survey import Surveyed
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -120,7 +121,9 @@ def _open(
 def _require_same(root: Path, plan: RenderPlan) -> None:
     """Raise TerrainError where a complete data set is not the one that is asked for."""
     found = read_manifest(root)["rendering"]
-    if plan.storage.views is None:  # without images there is nothing of another revision but what can be mended
+    if (
+        views_per_chunk(plan.storage) is None
+    ):  # without images there is nothing of another revision but what can be mended
         found |= {"renderer": RENDERER}
     require_same(root / MANIFEST, found, describe(plan))
 

@@ -2,12 +2,13 @@
 
 import os
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,26 +25,52 @@ Rendered = tuple[str, Mapping[str, bytes]]
 """Name of a view, and the bytes of its files by modality."""
 
 
-class Storage(Protocol):
-    """A way to keep images. An object of plain values."""
+class Storage(ABC):
+    """A way to keep a data set's images, or what they are made of. An object of plain values."""
 
-    @property
-    def views(self) -> int | None:
-        """Views of a chunk; None where no image is rendered ahead."""
-        ...
-
+    @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """What decides where an image lies, as JSON holds it."""
-        ...
 
+    @abstractmethod
     def template(self, role: str, modality: str, suffix: str) -> str:
-        """Path template of a modality's files for the catalog, relative to the data set."""
-        ...
+        """Path template of a modality's images for the catalog, relative to the data set."""
 
-    def columns(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+    def columns(self, start: int, stop: int) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - for those that need some
         """Columns of the catalog that the templates need beside the name, for rows ``start`` to ``stop``."""
-        ...
+        return {}
 
+    def require(self, world: "World") -> None:  # noqa: B027 - most can keep images of any world
+        """Make sure that images of a world can be kept so, before anything is done.
+
+        Raises:
+            ConfigError: They cannot.
+        """
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What `finish` writes, relative to the data set."""
+        return ()
+
+    def finish(self, root: Path, world: "World", images: "Images") -> bool:  # noqa: ARG002 - for those that write
+        """Write what belongs beside catalogs and images, when all of these are there; what is there and the same stays.
+
+        Returns:
+            Whether something was written.
+        """
+        return False
+
+
+class ImageStorage(Storage):
+    """A way to keep images that are rendered ahead, chunk by chunk.
+
+    Attributes:
+        views: Views of a chunk.
+    """
+
+    views: int
+
+    @abstractmethod
     def write(
         self, root: Path, drafts: Path, chunk: Chunk, suffixes: Mapping[str, str], views: Iterable[Rendered]
     ) -> Written:
@@ -54,37 +81,20 @@ class Storage(Protocol):
             drafts: A folder of this process alone on the same file system.
             chunk: Which one.
             suffixes: Of the files, by modality.
-            views: Rendered in the order of the rows.
+            views: Rendered, sorted by name.
 
         Returns:
             Size and SHA-256 of every file, by path relative to ``root``.
         """
-        ...
 
-    def require(self, world: "World") -> None:
-        """Make sure that images of a world can be kept so, before anything is done.
 
-        Raises:
-            ConfigError: They cannot.
-        """
-        ...
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """What `finish` writes, relative to the data set."""
-        ...
-
-    def finish(self, root: Path, world: "World", images: "Images") -> bool:
-        """Write what belongs beside catalogs and images, when all of these are there; what is there and the same stays.
-
-        Returns:
-            Whether something was written.
-        """
-        ...
+def views_per_chunk(storage: Storage) -> int | None:
+    """Views of a chunk; None where no image is rendered ahead."""
+    return storage.views if isinstance(storage, ImageStorage) else None
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(ImageStorage):
     """A file an image: ``database/depth/{name}.exr``. For some hundred thousand images.
 
     Attributes:
@@ -104,10 +114,6 @@ class Files:
         """A folder for every role and modality."""
         return f"{role}/{modality}/{{name}}.{suffix}"
 
-    def columns(self, start: int, stop: int) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - `Storage`'s signature
-        """None."""
-        return {}
-
     def write(
         self, root: Path, drafts: Path, chunk: Chunk, suffixes: Mapping[str, str], views: Iterable[Rendered]
     ) -> Written:
@@ -124,21 +130,9 @@ class Files:
         _sync_folders(root / chunk.role / modality for modality in suffixes)
         return written
 
-    def require(self, world: "World") -> None:
-        """Files can be of any world."""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    def finish(self, root: Path, world: "World", images: "Images") -> bool:  # noqa: ARG002 - `Storage`'s signature
-        """Nothing is written."""
-        return False
-
 
 @dataclass(frozen=True)
-class Shards:
+class Shards(ImageStorage):
     """Tar archives of some thousand images: ``database/depth/00012.tar/{name}.exr``. For millions of images.
 
     A shard holds the images of one modality of a chunk, sorted by name, with all dates zero: the same images give the
@@ -189,18 +183,6 @@ class Shards:
             written[str(path.relative_to(root))] = settle(drafts / f"{modality}.tar", path)
         _sync_folders(root / chunk.role / modality for modality in suffixes)
         return written
-
-    def require(self, world: "World") -> None:
-        """Files can be of any world."""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    def finish(self, root: Path, world: "World", images: "Images") -> bool:  # noqa: ARG002 - `Storage`'s signature
-        """Nothing is written."""
-        return False
 
 
 def _require_views(views: int) -> None:
