@@ -3,6 +3,7 @@
 A post is one elevation sample. Raster coordinates are ``(column, row)``, fractional, with integers AT the posts.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -27,8 +28,8 @@ def is_geographic(crs: str) -> bool:
     return bool(CRS.from_user_input(crs).is_geographic)
 
 
-class Placed:
-    """What has posts at raster coordinates; subclasses have the three attributes.
+class Placed(ABC):
+    """What has posts at raster coordinates; subclasses have the attributes and say their shape.
 
     Attributes:
         transform: Affine from raster coordinates (column, row), integers at posts, to CRS coordinates (x, y).
@@ -39,9 +40,9 @@ class Placed:
     crs: str
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, int]:
         """Number of rows and columns of posts."""
-        raise NotImplementedError
 
     @cached_property
     def is_geographic(self) -> bool:

@@ -56,11 +56,8 @@ class WaterMap:
         self._kept: OrderedDict[tuple[int, int, int], Blocks] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"terrain": self.terrain, "flat_range": self.flat_range, "lake_area": self.lake_area}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type["WaterMap"], tuple[Terrain, float, float]]:
+        return WaterMap, (self.terrain, self.flat_range, self.lake_area)  # what was found is found again
 
     def at(self, layer: int, column: NDArray[np.float64], row: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether raster coordinates of a layer [n] lie on water: where at least half of the posts around do, by area.

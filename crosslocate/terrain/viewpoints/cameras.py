@@ -1,7 +1,7 @@
 """A table of cameras: what a data set shows, one row per image."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,30 @@ _LIMITS = {
     "pitch": (-np.pi / 2, np.pi / 2),
     "roll": (-np.pi, np.pi),
 }
+
+
+class Stations(Protocol):
+    """Where cameras stand: columns of equal length, one row each position."""
+
+    @property
+    def longitude(self) -> Floats:
+        """Degrees, [n]."""
+        ...
+
+    @property
+    def latitude(self) -> Floats:
+        """Degrees, [n]."""
+        ...
+
+    @property
+    def altitude(self) -> Floats:
+        """Of the camera above sea level in metres, [n]."""
+        ...
+
+    @property
+    def split(self) -> NDArray[np.str_]:
+        """train, val or test, [n]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,25 @@ class CameraTable:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
         if len(set(lengths.values())) > 1:
             raise TerrainError(f"the columns of a camera table differ in length: {lengths}")
+
+    @classmethod
+    def at(cls, stations: Stations, rows: NDArray[Any], place: NDArray[np.int32], **own: Any) -> "CameraTable":
+        """Cameras at the positions ``rows`` of ``stations``.
+
+        Args:
+            stations: The positions.
+            rows: Position of each camera, [n].
+            place: Number of the place of each camera, [n].
+            own: The columns that are not those of positions: names and angles, [n] each.
+        """
+        return cls(
+            place=place,
+            split=stations.split[rows],
+            longitude=stations.longitude[rows],
+            latitude=stations.latitude[rows],
+            elevation=stations.altitude[rows],
+            **own,
+        )
 
     def __len__(self) -> int:
         return len(self.name)

@@ -98,17 +98,9 @@ class Photographs:
                 angles[at] = pose
         suffixes = numbered("_q", np.arange(int(self.count)), 2)
         yaw, pitch, roll, horizontal_fov = np.ascontiguousarray(angles.T)
-        return CameraTable(
-            name=suffixed(positions.name, suffixes, np.where(given[rows], -1, number), rows),
-            place=place[rows],
-            split=positions.split[rows],
-            longitude=positions.longitude[rows],
-            latitude=positions.latitude[rows],
-            elevation=positions.altitude[rows],
-            yaw=yaw,
-            pitch=pitch,
-            roll=roll,
-            horizontal_fov=horizontal_fov,
+        name = suffixed(positions.name, suffixes, np.where(given[rows], -1, number), rows)
+        return CameraTable.at(
+            positions, rows, place[rows], name=name, yaw=yaw, pitch=pitch, roll=roll, horizontal_fov=horizontal_fov
         )
 
 

@@ -72,7 +72,7 @@ class Places:
 
     longitude: Floats
     latitude: Floats
-    elevation: Floats
+    altitude: Floats
     split: NDArray[np.str_]
 
     def __len__(self) -> int:
@@ -98,8 +98,8 @@ def choose_places(
     for index, (split, bounds) in enumerate(strips.bounds(terrain).items()):
         rng = default_rng([seed, _STREAM, index])
         lon, lat, height = _candidates(terrain, bounds, poses, rng, oversampling * strips.counts[split])
-        elevation = terrain.elevation_at(lon, lat) + height
-        scores = _rank_among_equals(view_scores(terrain, lon, lat, elevation), height)
+        altitude = terrain.elevation_at(lon, lat) + height
+        scores = _rank_among_equals(view_scores(terrain, lon, lat, altitude), height)
         rows = _spread(ecef(lon, lat), scores, strips.spacing)[: strips.counts[split]]
         if len(rows) < strips.counts[split]:
             raise TerrainError(
@@ -107,8 +107,8 @@ def choose_places(
                 f"{strips.spacing:.0f} m; ask for fewer places, a smaller spacing, or use a larger terrain"
             )
         rows = np.sort(rows)
-        chosen.append(Places(lon[rows], lat[rows], elevation[rows], np.full(len(rows), split)))
-    names = ("longitude", "latitude", "elevation", "split")
+        chosen.append(Places(lon[rows], lat[rows], altitude[rows], np.full(len(rows), split)))
+    names = ("longitude", "latitude", "altitude", "split")
     return Places(*(np.concatenate([getattr(part, name) for part in chosen]) for name in names))
 
 

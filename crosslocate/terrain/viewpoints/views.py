@@ -30,8 +30,10 @@ def database_cameras(places: Places, *, headings: int, horizontal_fov: float) ->
         f"p{p:04d}_h{round(10 * d):04d}" if 360 % headings else f"p{p:04d}_h{round(d):03d}"
         for p, d in zip(place, degrees, strict=True)
     ]
-    still = np.zeros(len(place))
-    return _table(places, place, names, np.radians(degrees), still, still, np.full(len(place), horizontal_fov))
+    still, fov = np.zeros(len(place)), np.full(len(place), horizontal_fov)
+    return CameraTable.at(
+        places, place, place, name=np.array(names), yaw=np.radians(degrees), pitch=still, roll=still, horizontal_fov=fov
+    )
 
 
 def view_table(positions: Positions, *, headings: int, first: float, fov: float) -> CameraTable:
@@ -52,13 +54,11 @@ def view_table(positions: Positions, *, headings: int, first: float, fov: float)
     whole = bool((degrees == np.rint(degrees)).all())
     suffixes = numbered("_h", np.rint(degrees if whole else 10 * degrees).astype(np.int64), 3 if whole else 4)
     one = given[place]
-    return CameraTable(
+    return CameraTable.at(
+        positions,
+        place,
+        place,
         name=suffixed(positions.name, suffixes, np.where(one, -1, number), place),
-        place=place,
-        split=positions.split[place],
-        longitude=positions.longitude[place],
-        latitude=positions.latitude[place],
-        elevation=positions.altitude[place],
         yaw=np.where(one, positions.yaw[place], np.radians(degrees)[number % headings]),
         pitch=np.nan_to_num(positions.pitch)[place],
         roll=np.nan_to_num(positions.roll)[place],
@@ -97,7 +97,7 @@ def query_cameras(
 
     def of_place(place: int) -> list[Floats]:
         rng = default_rng([seed, _STREAM, place])
-        at = (float(places.longitude[place]), float(places.latitude[place]), float(places.elevation[place]))
+        at = (float(places.longitude[place]), float(places.latitude[place]), float(places.altitude[place]))
         return [
             draw_pose(caster, at, poses, terrain_share, aspect, rng)
             for _ in range(per_place.get(str(places.split[place]), 0))
@@ -109,7 +109,8 @@ def query_cameras(
     place = np.repeat(np.arange(len(places), dtype=np.int32), counts)
     names = [f"p{p:04d}_q{q:02d}" for p, count in enumerate(counts) for q in range(count)]
     yaw, pitch, roll, fov = np.concatenate([np.reshape(angles, (-1, 4)) for angles in drawn]).T
-    return _table(places, place, names, yaw, pitch, roll, fov)
+    name = np.array(names, np.str_)  # of no queries too
+    return CameraTable.at(places, place, place, name=name, yaw=yaw, pitch=pitch, roll=roll, horizontal_fov=fov)
 
 
 def draw_pose(
@@ -137,20 +138,3 @@ def draw_pose(
 
 def _known(value: float, otherwise: float) -> float:
     return otherwise if math.isnan(value) else value
-
-
-def _table(
-    places: Places, place: NDArray[np.int32], names: list[str], yaw: Floats, pitch: Floats, roll: Floats, fov: Floats
-) -> CameraTable:
-    return CameraTable(
-        name=np.array(names, np.str_),
-        place=place,
-        split=places.split[place],
-        longitude=places.longitude[place],
-        latitude=places.latitude[place],
-        elevation=places.elevation[place],
-        yaw=yaw,
-        pitch=pitch,
-        roll=roll,
-        horizontal_fov=fov,
-    )

@@ -136,9 +136,12 @@ def test_fine_models_are_looked_at_in_a_coarser_level():
 
 
 def test_a_map_is_the_same_after_pickling():
-    water = WaterMap(Terrain.of(lake(8)))
+    water = WaterMap(Terrain.of(lake(8)), flat_range=0.01, lake_area=20_000.0)
+    before = water.at(0, *posts_of(lake(8)))
     again = pickle.loads(pickle.dumps(water))
-    np.testing.assert_array_equal(again.at(0, *posts_of(lake(8))), water.at(0, *posts_of(lake(8))))
+    assert (again.flat_range, again.lake_area) == (0.01, 20_000.0)
+    np.testing.assert_array_equal(again.at(0, *posts_of(lake(8))), before)
+    assert before.any()
 
 
 @pytest.mark.parametrize("spread", [0.04, 0.06])

@@ -53,7 +53,7 @@ def test_places_keep_away_from_the_edge(places):
 
 
 def test_cameras_stand_above_the_ground(places):
-    height = places.elevation - jacksboro().elevation_at(places.longitude, places.latitude)
+    height = places.altitude - jacksboro().elevation_at(places.longitude, places.latitude)
     assert height.min() >= POSES.eye_height - 1e-6
     assert height.max() <= POSES.height[-1] + 1e-6
 
@@ -67,7 +67,7 @@ def test_the_seed_decides_the_choice(places):
 def test_heights_keep_their_distribution_although_high_cameras_see_more():
     many = Strips({"train": 120}, gap=0.0, margin=1200.0, spacing=100.0)
     chosen = choose_places(Terrain.of(jacksboro()), many, POSES, seed=0, oversampling=3)
-    height = chosen.elevation - jacksboro().elevation_at(chosen.longitude, chosen.latitude)
+    height = chosen.altitude - jacksboro().elevation_at(chosen.longitude, chosen.latitude)
     drawn = POSES.draw_heights(np.random.default_rng(0), 20_000)
     for share in (25, 50, 75):
         assert abs((height <= np.percentile(drawn, share)).mean() - share / 100) < 0.15

@@ -39,7 +39,7 @@ def test_queries_stand_at_their_place_and_show_terrain_and_sky(places):
     )
     assert len(table) == 4 * 9 + 2 * 3 + 3 * 4
     np.testing.assert_array_equal(table.longitude, places.longitude[table.place])
-    np.testing.assert_array_equal(table.elevation, places.elevation[table.place])
+    np.testing.assert_array_equal(table.elevation, places.altitude[table.place])
     np.testing.assert_array_equal(table.split, places.split[table.place])
     seen = [(jacksboro_caster().cast(table.camera(row, 16, 12)).distance >= 0).mean() for row in range(len(table))]
     assert np.mean([share[0] <= s <= share[1] for s in seen]) > 0.95
