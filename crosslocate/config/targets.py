@@ -2,36 +2,22 @@
 
 A checkpoint holds the configuration of its run, and a configuration names the classes and functions that are called
 with its values. One that comes from elsewhere must not call anything that can be imported: nearly all of Python can.
-Its targets are those of ``conf/`` alone, and its interpolations call the resolvers that ``conf/`` calls, unless the
-environment variable `TRUSTED` lets others in: names, or beginnings of names that end in a dot, separated by commas.
+Its targets are those of ``conf/train.yaml`` and its groups alone, and its interpolations call the resolvers that are
+called there, unless the environment variable `TRUSTED` lets others in: names, or beginnings of names that end in a dot,
+separated by commas.
 """
 
 import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from crosslocate.config.app import conf_dir
 from crosslocate.errors import CheckpointError
 
 TRUSTED = "CROSSLOCATE_TRUSTED_TARGETS"
-OTHER_JOBS = (
-    "terrain",
-    "survey",
-    "viewpoints",
-    "images",
-    "container",
-    "legend",
-    "land_cover",
-    "convert.yaml",
-    "check.yaml",
-    "tune.yaml",
-    "space",
-    "sampler",
-    "pruner",
-)
-"""Parts of ``conf/`` that no run's configuration has."""
 _TARGET = re.compile(r"^[\s-]*_target_: *(\S+)", re.MULTILINE)
 _CALL = re.compile(r"\$\{([\w.]+:[^,${}]*)[,}]")
 
@@ -44,7 +30,7 @@ def own_targets() -> frozenset[str]:
 
 @cache
 def own_calls() -> frozenset[str]:
-    """Every call of a resolver in ``conf/``, up to its first comma: ``oc.env:CROSSLOCATE_CACHE``."""
+    """Every call of a resolver that it gets from there, up to its first comma: ``oc.env:CROSSLOCATE_CACHE``."""
     return frozenset(call for text in _texts() for call in _CALL.findall(text))
 
 
@@ -116,6 +102,27 @@ def _calls(text: str, where: str) -> list[str]:
 
 
 def _texts() -> Iterator[str]:
-    for path in sorted(conf_dir().rglob("*.yaml")):
-        if path.relative_to(conf_dir()).parts[0] not in OTHER_JOBS:
-            yield path.read_text(encoding="utf-8")
+    """The files of ``conf/`` that a run may be made of: train.yaml, and all options of the groups that lists name."""
+    root = conf_dir()
+    todo = [root / "train.yaml"]
+    read = set(todo)
+    while todo:
+        path = todo.pop()
+        text = path.read_text(encoding="utf-8")
+        yield text
+        for folder in _groups(text, path.parent):
+            options = set(folder.rglob("*.yaml")) - read
+            read |= options
+            todo += sorted(options)
+
+
+def _groups(text: str, folder: Path) -> Iterator[Path]:
+    """Folders of the groups that the defaults list of a file names: ``refresh: full``, ``override /loss: triplet``."""
+    import yaml
+
+    if "defaults:" not in text:
+        return
+    for entry in yaml.safe_load(text).get("defaults", []):
+        for key in entry if isinstance(entry, Mapping) else []:
+            group = key.split()[-1].partition("@")[0]
+            yield conf_dir() / group[1:] if group.startswith("/") else folder / group

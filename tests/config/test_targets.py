@@ -30,28 +30,32 @@ def targets_of(node):
             yield from targets_of(value)
 
 
-def groups():
-    others = (
-        "terrain",
-        "survey",
-        "viewpoints",
-        "images",
-        "container",
-        "legend",
-        "land_cover",
-        "sampler",
-        "pruner",
-    )  # not of a run's configuration
-    return [path for path in conf_dir().rglob("*.yaml") if path.relative_to(conf_dir()).parts[0] not in others]
+def options_of_runs():
+    """train.yaml and the options of all groups that Hydra names as those of a run."""
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        choices = compose("train", return_hydra_config=True).hydra.runtime.choices
+    groups = {name.partition("@")[0].split("/")[0] for name in choices} - {"hydra"}
+    return [conf_dir() / "train.yaml", *(path for name in groups for path in (conf_dir() / name).rglob("*.yaml"))]
 
 
 def test_every_target_of_conf_is_admitted_and_no_other():
-    read = {target for path in groups() for target in targets_of(yaml.safe_load(path.read_text()))}
+    read = {target for path in options_of_runs() for target in targets_of(yaml.safe_load(path.read_text()))}
     assert len(read) > 50
     assert own_targets() == read
     assert all(t.startswith(("crosslocate.", "pytorch_lightning.", "torch.optim.")) for t in read)
     for target in read:
         require_trusted({"any": [{"_target_": target}]}, "file")
+
+
+def test_parts_of_other_jobs_are_not_admitted():
+    """What only renders, converts or tunes: its targets are in conf/ too."""
+    every = {t for path in conf_dir().rglob("*.yaml") for t in targets_of(yaml.safe_load(path.read_text()))}
+    others = every - own_targets()
+    assert {name.split(".")[1] for name in others} >= {"terrain", "pruners", "samplers"}
+    for target in others:
+        with pytest.raises(CheckpointError):
+            require_trusted({"any": [{"_target_": target}]}, "file")
 
 
 @pytest.mark.parametrize("experiment", ["demo", "demo_depth", "crosslocate/photo_to_depth"])
