@@ -107,7 +107,9 @@ def main() -> None:
         draw(ax, terrain, title, found, all_of)
     picture = BytesIO()
     figure.savefig(picture, dpi=100, metadata={"Software": None})
-    Image.open(picture).convert("RGB").quantize(128).save(arguments.output, optimize=True)
+    colours = Image.open(picture).convert("RGB")  # a palette that keeps those of small marks; grain costs bytes
+    small = colours.quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=8, dither=Image.Dither.NONE)
+    small.save(arguments.output, optimize=True)
 
 
 if __name__ == "__main__":
