@@ -1,6 +1,6 @@
 """Casting many cameras at once on a device that torch knows, with the hits of ``RayCaster``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,6 +18,9 @@ from crosslocate.terrain.casting.torch_terrain import DeviceTerrain, to_device
 from crosslocate.terrain.casting.track import GroundTrack, fit_ground_tracks
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain
+
+PIXELS_AT_ONCE = 1 << 24
+"""Ray lengths of cameras that are cast at once and wait to be taken: 64 MiB, on the device and beside it."""
 
 March = Callable[[DeviceTerrain, Strands, Tensor, int, bool, float, Tensor], None]
 """`torch_march.march`, or what does the same."""
@@ -75,6 +78,21 @@ class TorchCaster(RayCaster):
         """
         distance = self.cast_many([camera])[0].cpu().numpy()
         return Hits(camera, distance, self.terrain, self.refraction)
+
+    def cast_all(self, cameras: Iterable[Camera]) -> Iterator[Hits]:
+        """Cast cameras in their order, those of one size that follow one another together, `PIXELS_AT_ONCE`.
+
+        Raises:
+            TerrainError: As `cast`, in the place of the hits of the camera that it is about.
+        """
+        for some in _together(cameras):
+            try:
+                distances = self.cast_many(some).cpu().numpy()
+            except TerrainError:  # of one of them, before which the others come
+                yield from super().cast_all(some)
+                continue
+            for camera, distance in zip(some, distances, strict=True):
+                yield Hits(camera, distance, self.terrain, self.refraction)
 
     def cast_many(self, cameras: Sequence[Camera]) -> Tensor:
         """Ray lengths in metres of cameras of one size, -1 in the sky: float32 ``[n, H, W]`` on the device.
@@ -162,6 +180,19 @@ class TorchCaster(RayCaster):
         clear = height > self.terrain.elevation_at(longitude, latitude)
         if not clear.all():
             self._require_clear(cameras[int(np.argmin(clear))])
+
+
+def _together(cameras: Iterable[Camera]) -> Iterator[list[Camera]]:
+    """Cameras that follow one another and have one size, `PIXELS_AT_ONCE` or a single one."""
+    some: list[Camera] = []
+    for camera in cameras:
+        size = camera.width, camera.height
+        if some and (size != (some[0].width, some[0].height) or (len(some) + 1) * size[0] * size[1] > PIXELS_AT_ONCE):
+            yield some
+            some = []
+        some.append(camera)
+    if some:
+        yield some
 
 
 def march_for(device: torch.device) -> March:

@@ -16,7 +16,7 @@ from crosslocate.terrain.job.files import HALF_LIMIT
 from crosslocate.terrain.job.opening import choose_cameras, tables_of
 from crosslocate.terrain.job.plan import RenderPlan
 from crosslocate.terrain.job.progress import spoken
-from crosslocate.terrain.job.scene import Scene, product
+from crosslocate.terrain.job.scene import product, scenes
 from crosslocate.terrain.job.storage import views_per_chunk
 from crosslocate.terrain.viewpoints.cameras import CameraTable
 from crosslocate.terrain.viewpoints.survey import Surveyed
@@ -78,14 +78,19 @@ def estimate(plan: RenderPlan, role: str, table: CameraTable) -> Estimate:
     """Render a few views, spread evenly, and measure; code that is not compiled yet is compiled before."""
     modalities = plan.images.of_role(role)
     rows = np.unique((np.arange(TRIED) + 0.5) / TRIED * len(table)).astype(np.int64)
-    size, begin = dict.fromkeys(modalities, 0.0), 0.0
-    for count, row in enumerate([rows[0], *rows]):
-        if count == 1:
-            size, begin = dict.fromkeys(modalities, 0.0), time.perf_counter()
-        scene = Scene(plan.world, table.camera(int(row), plan.images.width, plan.images.height), str(table.name[row]))
-        for modality in modalities:
-            size[modality] += len(product(modality).encode(scene)) / len(rows)
-    return Estimate(size, (time.perf_counter() - begin) / len(rows))
+    cameras = [table.camera(row, plan.images.width, plan.images.height) for row in rows.tolist()]
+    names = table.name[rows].tolist()
+
+    def sizes(count: int) -> list[dict[str, int]]:
+        views = scenes(plan.world, cameras[:count], names[:count])
+        return [{modality: len(product(modality).encode(scene)) for modality in modalities} for scene in views]
+
+    sizes(1)
+    begin = time.perf_counter()
+    found = sizes(len(rows))
+    seconds = time.perf_counter() - begin
+    mean = {modality: sum(size[modality] for size in found) / len(rows) for modality in modalities}
+    return Estimate(mean, seconds / len(rows))
 
 
 def _print_table(plan: RenderPlan, counts: Mapping[str, int], estimates: Mapping[str, Estimate]) -> None:

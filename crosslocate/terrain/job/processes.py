@@ -24,7 +24,7 @@ from crosslocate.terrain.job.claims import claimed
 from crosslocate.terrain.job.files import refuse_write
 from crosslocate.terrain.job.manifest import MANIFEST
 from crosslocate.terrain.job.opening import Job
-from crosslocate.terrain.job.scene import Scene, product
+from crosslocate.terrain.job.scene import product, scenes
 from crosslocate.terrain.job.storage import ImageStorage, Rendered
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -73,10 +73,12 @@ def rendered(job: Job, chunk: Chunk) -> Iterator[Rendered]:
         TerrainError: One cannot be rendered; names role and row.
     """
     cameras, modalities = job.cameras(chunk), job.images.of_role(chunk.role)
-    for row in np.argsort(cameras.name, kind="stable"):
-        name = str(cameras.name[row])
-        scene = Scene(job.world, cameras.camera(int(row), job.images.width, job.images.height), name)
+    rows = np.argsort(cameras.name, kind="stable").tolist()
+    names = cameras.name[rows].tolist()
+    views = scenes(job.world, [cameras.camera(row, job.images.width, job.images.height) for row in rows], names)
+    for row, name in zip(rows, names, strict=True):
         try:
+            scene = next(views)
             files = {modality: product(modality).encode(scene) for modality in modalities}
         except (TerrainError, OSError) as error:  # what is read here is no file of the data set
             raise TerrainError(f"{chunk.role} row {chunk.start + row} ({name}): {error}") from error

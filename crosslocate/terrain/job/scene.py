@@ -1,7 +1,7 @@
 """One view of the terrain and the image files that are made of it."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -71,10 +71,13 @@ class Scene:
         world: The terrain and how it is rendered.
         camera: The camera.
         name: Name of the view; with the world's seed it decides the appearance of the photograph.
+        hits: Of the camera, where it is cast already.
     """
 
-    def __init__(self, world: World, camera: Camera, name: str) -> None:
+    def __init__(self, world: World, camera: Camera, name: str, hits: Hits | None = None) -> None:
         self.world, self.camera, self.name = world, camera, name
+        if hits is not None:
+            self.hits = hits
 
     @cached_property
     def hits(self) -> Hits:
@@ -170,6 +173,16 @@ class Scene:
 
     def _stored(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         return rounded_depth(values, DEPTH_TYPES[self.world.depth_type]).astype(np.float32)
+
+
+def scenes(world: World, cameras: Sequence[Camera], names: Sequence[str]) -> Iterator[Scene]:
+    """Views that are cast, each before it is given, or several at once where the caster does so.
+
+    Raises:
+        TerrainError: A camera cannot be cast, in the place of its view.
+    """
+    for name, hits in zip(names, world.caster.cast_all(cameras), strict=True):
+        yield Scene(world, hits.camera, name, hits)
 
 
 def _decoded_photo(scene: Scene) -> NDArray[np.uint8]:

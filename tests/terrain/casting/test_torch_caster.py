@@ -1,6 +1,7 @@
 """The caster on a device, run on the processor: against a brute force search of the surface, and against RayCaster."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from crosslocate.config.app import conf_dir
 from crosslocate.config.build import build
 from crosslocate.errors import TerrainError
 from crosslocate.geo import destination
-from crosslocate.terrain.casting import torch_envelope
+from crosslocate.terrain.casting import torch_caster, torch_envelope
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.casting.torch_caster import TorchCaster
@@ -236,6 +237,30 @@ def test_many_cameras_are_cast_as_one_by_one():
     assert together.dtype == torch.float32
     for camera, distance in zip(views(), together, strict=True):
         np.testing.assert_array_equal(caster.cast(camera).distance, distance.numpy())
+
+
+def test_all_cameras_are_cast_in_parts_with_the_bytes_of_one_by_one(monkeypatch):
+    caster, cameras = on_cpu(jacksboro(), max_distance=9_000.0, detail=0.5), views()
+    cameras[5] = replace(cameras[5], width=12, height=9)
+    parts, cast_many = [], caster.cast_many
+    monkeypatch.setattr(torch_caster, "PIXELS_AT_ONCE", 2 * 17 * 11)
+    monkeypatch.setattr(caster, "cast_many", lambda some: parts.append(len(some)) or cast_many(some))
+    found = list(caster.cast_all(iter(cameras)))
+    assert parts == [2, 2, 1, 1, 1]  # two fit; one of another size stands alone
+    assert [hits.camera for hits in found] == cameras
+    for hits, camera in zip(found, cameras, strict=True):
+        assert hits.distance.tobytes() == caster.cast(camera).distance.tobytes()
+
+
+def test_the_camera_that_cannot_be_cast_is_the_one_that_fails():
+    cameras = views()
+    cameras[2] = replace(cameras[2], elevation=100.0)
+    for caster in (on_cpu(jacksboro(), max_distance=9_000.0), RayCaster(jacksboro(), max_distance=9_000.0)):
+        hits = caster.cast_all(cameras)
+        for camera in cameras[:2]:
+            np.testing.assert_array_equal(next(hits).distance, caster.cast(camera).distance)
+        with pytest.raises(TerrainError, match=r"elevation 100\.00 m, is not above the terrain there"):
+            next(hits)
 
 
 @pytest.mark.parametrize("at_once", [1, 50, 300])

@@ -225,13 +225,14 @@ def test_records_that_are_not_those_of_the_manifest_are_not_believed(tmp_path, m
 
 def note_views(monkeypatch) -> list[str]:
     """Names of the views that this process renders from now on."""
-    done, scene = [], processes.Scene
+    done, scenes = [], processes.scenes
 
-    def note(world, camera, name):
-        done.append(name)
-        return scene(world, camera, name)
+    def note(world, cameras, names):
+        for scene in scenes(world, cameras, names):
+            done.append(scene.name)
+            yield scene
 
-    monkeypatch.setattr(processes, "Scene", note)
+    monkeypatch.setattr(processes, "scenes", note)
     return done
 
 
@@ -299,16 +300,15 @@ def test_another_survey_is_refused_in_a_half_finished_folder(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_an_error_names_the_view_and_ends_the_job_and_finished_chunks_stay(workers, tmp_path, monkeypatch):
-    scene = processes.Scene
+    scenes = processes.scenes
 
-    class Failing(scene):
-        @property
-        def hits(self):
-            if self.name == "view031":
+    def failing(world, cameras, names):
+        for scene in scenes(world, cameras, names):
+            if scene.name == "view031":
                 raise TerrainError("no such view")
-            return scene.hits.func(self)
+            yield scene
 
-    monkeypatch.setattr(processes, "Scene", Failing)
+    monkeypatch.setattr(processes, "scenes", failing)
     root = tmp_path / "bad"
     with pytest.raises(TerrainError, match=r"database row 31 \(view031\): no such view"):
         job.render_dataset(root, plan(cameras(200)), workers=workers)

@@ -27,5 +27,5 @@ def test_a_storage_without_its_template_cannot_be_made():
         def parameters(self):
             return {}
 
-    with pytest.raises(TypeError, match="template.*write"):
+    with pytest.raises(TypeError, match=r"template.*write"):
         Half()
