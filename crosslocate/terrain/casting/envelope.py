@@ -1,4 +1,4 @@
-"""Room for the envelopes that let rays of pitched and rolled cameras start far out (filled in ``kernels``)."""
+"""Room for the envelopes that let rays of pitched and rolled cameras start far out (see ``kernels.envelopes``)."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ MOST_SECTORS = 8192
 
 
 class Envelopes(NamedTuple):
-    """The envelopes around one position; N sectors, L layers (see ``kernels.survey``).
+    """The envelopes around one position; N sectors, L layers (see ``kernels.envelopes.survey``).
 
     Attributes:
         counts: Entries of each sector, int64 ``[N]``; -1 where it is not yet surveyed.

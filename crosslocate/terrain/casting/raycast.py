@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from crosslocate.errors import TerrainError
 from crosslocate.geo import geodesic_distance, radii_of_curvature
-from crosslocate.terrain.casting import kernels
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.envelope import Envelopes
 from crosslocate.terrain.casting.hits import SKY, Hits
+from crosslocate.terrain.casting.kernels.ground import Eye, Ground
+from crosslocate.terrain.casting.kernels.level import cast_level
+from crosslocate.terrain.casting.kernels.pitched import cast_rays
 from crosslocate.terrain.casting.track import GroundTrack, farthest_corner, fit_ground_tracks
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain, as_terrain
@@ -75,7 +77,7 @@ class RayCaster:
         self.surface, self.detail = surface, detail
         sheets = self.terrain.sheets
         first = np.flatnonzero(sheets.level == 0)
-        self.ground = kernels.Ground(
+        self.ground = Ground(
             self.terrain.posts,
             self.terrain.tops,
             np.column_stack([sheets.columns, sheets.rows, sheets.offset, sheets.top_offset, sheets.top_columns]),
@@ -103,10 +105,10 @@ class RayCaster:
         distance = np.full((camera.height, camera.width), SKY, np.float32)
         right, up = camera.image_plane()
         if camera.is_level:
-            kernels.cast_level(self.ground, eye, float(camera.yaw), right, up, distance)
+            cast_level(self.ground, eye, float(camera.yaw), right, up, distance)
         else:
             envelopes = self._envelopes(camera, eye)
-            kernels.cast_rays(self.ground, eye, camera.axes(), right, up, *envelopes, distance)
+            cast_rays(self.ground, eye, camera.axes(), right, up, *envelopes, distance)
         return Hits(camera, distance, self.terrain, self.refraction)
 
     def cast_all(self, cameras: Iterable[Camera]) -> Iterator[Hits]:
@@ -117,13 +119,13 @@ class RayCaster:
         """
         return map(self.cast, cameras)
 
-    def eye(self, longitude: float, latitude: float, elevation: float, focal_length: float) -> kernels.Eye:
+    def eye(self, longitude: float, latitude: float, elevation: float, focal_length: float) -> Eye:
         """The start of rays at a position; ``focal_length`` in pixels decides which levels of detail they see."""
         stand = self._stand(longitude, latitude)
         tracks = stand.tracks
         spacing = np.array([track.spacing for track in tracks])
         unit = spacing * focal_length * self.detail if self.detail is not None else np.full(len(tracks), np.inf)
-        return kernels.Eye(
+        return Eye(
             np.stack([track.origin for track in tracks]),
             np.stack([track.coefficients for track in tracks]),
             stand.curvature,
@@ -142,7 +144,7 @@ class RayCaster:
             last = self._kept.stand = Stand((longitude, latitude), tracks, curvature, self._alone(longitude, latitude))
         return last
 
-    def _envelopes(self, camera: Camera, eye: kernels.Eye) -> Envelopes:
+    def _envelopes(self, camera: Camera, eye: Eye) -> Envelopes:
         """The envelopes around the camera as far as they are surveyed, kept for the next view from there."""
         key = camera.longitude, camera.latitude, camera.elevation, camera.focal_length
         last: tuple[object, Envelopes] | None = getattr(self._kept, "envelopes", None)

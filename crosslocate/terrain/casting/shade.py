@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslocate.terrain.casting import kernels
+from crosslocate.terrain.casting.kernels.shade import cast_shade
 from crosslocate.terrain.casting.raycast import Hits, RayCaster
 
 LIFT = 0.5
@@ -31,5 +31,5 @@ def shadowed(caster: RayCaster, hits: Hits, sun_azimuth: float, sun_elevation: f
     pixels = [hits.pixel(layer) for layer in range(len(hits.terrain.layers))]
     columns, rows = (np.stack([pixel[axis].ravel() for pixel in pixels]) for axis in (0, 1))
     slope, elevation = math.tan(sun_elevation), hits.elevation.ravel()
-    kernels.cast_shade(caster.ground, eye, float(sun_azimuth), slope, LIFT, columns, rows, elevation, dark.reshape(-1))
+    cast_shade(caster.ground, eye, float(sun_azimuth), slope, LIFT, columns, rows, elevation, dark.reshape(-1))
     return dark

@@ -1,4 +1,4 @@
-"""Where rays of cameras that are not level may start: envelopes as in ``kernels.survey``, for all sectors at once.
+"""Where rays of cameras that are not level may start: as in ``kernels.envelopes``, for all sectors at once.
 
 The surroundings of a camera are cut into sectors and these into rings. No terrain of a sector rises above the slope of
 its envelope out to the end of each ring, so a ray starts its march at the first ring whose envelope reaches its slope.

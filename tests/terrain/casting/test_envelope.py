@@ -7,7 +7,11 @@ from synthetic_terrain import effective_radius, jacksboro, jacksboro_caster
 from crosslocate.geo import destination
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.envelope import Envelopes, sector_count
-from crosslocate.terrain.casting.kernels import CHUNK, cast_rays, direction_of, follow, sector_of, survey
+from crosslocate.terrain.casting.kernels.envelopes import survey
+from crosslocate.terrain.casting.kernels.pieces import CHUNK
+from crosslocate.terrain.casting.kernels.pitched import cast_rays
+from crosslocate.terrain.casting.kernels.sectors import direction_of, sector_of
+from crosslocate.terrain.casting.kernels.tracks import follow
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.dem import interpolate
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from synthetic_terrain import jacksboro
 
-from crosslocate.terrain.casting.kernels import CHUNK, PIECE, compare, follow, stretch
+from crosslocate.terrain.casting.kernels.pieces import CHUNK, PIECE, compare
+from crosslocate.terrain.casting.kernels.tracks import follow, stretch
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.dem import interpolate
 
