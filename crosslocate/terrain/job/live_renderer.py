@@ -14,11 +14,14 @@ from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.prepared import load_terrain
 from crosslocate.terrain.imagery.photo_settings import PhotoSettings
 from crosslocate.terrain.job.live_header import TERRAIN, damaged, land_cover_of, read_header
+from crosslocate.terrain.job.recent_hits import RecentHits
 from crosslocate.terrain.job.scene import Scene, World, product
 
 
 class LiveRenderer:
     """Renders the images of a data set without image files; the terrain is mapped, so that opening it takes no time.
+
+    A view whose images are asked for one after the other, or those of a batch of views, is cast once.
 
     Args:
         root: Folder of ``live.json``.
@@ -42,6 +45,7 @@ class LiveRenderer:
             )
         except (ConfigError, TypeError, KeyError, IndexError, ValueError) as error:
             raise damaged(self.path, error) from None
+        self.recent = RecentHits(caster)
 
     def require(self, modality: str) -> None:
         """Make sure that a modality can be rendered.
@@ -76,4 +80,4 @@ class LiveRenderer:
     def _scene(self, name: str, pose: Sequence[float]) -> Scene:
         longitude, latitude, elevation, yaw, pitch, roll, fov = pose
         camera = Camera(longitude, latitude, elevation, yaw, pitch, roll, fov, self.width, self.height)
-        return Scene(self.world, camera, name)
+        return Scene(self.world, camera, name, self.recent.cast(camera))
