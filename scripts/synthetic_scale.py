@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 UNIFORM_PLACES = 893_333
 UNIFORM_VIEWS = 12 * UNIFORM_PLACES
-UNIFORM_QUERIES = 12_353
 HEADINGS = 12
 """Views of a place, equally far apart, the first to the north."""
 BOX = (5.0, 43.5, 16.5, 48.0)

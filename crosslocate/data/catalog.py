@@ -38,7 +38,6 @@ from crosslocate.errors import DataError
 
 __all__ = ["DATABASE", "Catalog", "CatalogWriter", "catalog_path", "file_of", "read_catalog", "write_catalog"]
 
-Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 DATABASE = "database.parquet"

@@ -58,11 +58,6 @@ class Relations:
     positives: Csr
     nonnegatives: Csr
 
-    @property
-    def queries_without_positives(self) -> Ints:
-        """Query rows that no view can answer, int64."""
-        return np.flatnonzero(self.positives.counts == 0)
-
 
 @dataclass(frozen=True)
 class NegativeRule:

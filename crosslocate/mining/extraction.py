@@ -128,11 +128,6 @@ class RoundExtractor:
         return self._folder
 
     @property
-    def is_first(self) -> bool:
-        """Whether this process is the first of the run."""
-        return self._trainer.is_global_zero
-
-    @property
     def sizes(self) -> tuple[int, int]:
         """Rows of the database, and numbers of a descriptor."""
         return len(self._data.database), int(self._module.network.descriptor_size)  # type: ignore[union-attr, arg-type]

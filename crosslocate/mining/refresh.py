@@ -34,10 +34,6 @@ class Extractor(Protocol):
         """Where descriptors of this training are kept; it is removed when its limits are reached."""
 
     @property
-    def is_first(self) -> bool:
-        """Whether this process is the first of the run."""
-
-    @property
     def sizes(self) -> tuple[int, int]:
         """Rows of the database, and numbers of a descriptor."""
 

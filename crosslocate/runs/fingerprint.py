@@ -92,13 +92,8 @@ def data_parts(datamodule: "RetrievalDataModule") -> dict[str, str]:
     return parts
 
 
-def data_fingerprint(datamodule: "RetrievalDataModule") -> str:
-    """Hash over all splits of a data set, 32 hexadecimal digits; see `data_parts`."""
-    return _digest(data_parts(datamodule))
-
-
 def fingerprint_of_parts(parts: Mapping[str, str]) -> str:
-    """The fingerprint of a data set whose `data_parts` are known."""
+    """Hash over all splits of a data set, of its `data_parts`: 32 hexadecimal digits."""
     return _digest(dict(parts))
 
 

@@ -32,11 +32,6 @@ class RunRecord:
         self.content.update(changes)
         self.write()
 
-    def update_session(self, **changes: Any) -> None:
-        """Change entries of the latest session, and write the record."""
-        self.content["sessions"][-1].update(changes)
-        self.write()
-
     def write(self) -> None:
         """Write the file; it appears complete or not at all, and is on the disk when this returns."""
         write_whole(self.folder / FILE, json.dumps(self.content, indent=2, default=str) + "\n")

@@ -38,7 +38,7 @@ def csr(lists):
 class Extractor:
     """Descriptors that move from round to round, kept in stores."""
 
-    is_first, sizes = True, (VIEWS, SIZE)
+    sizes = VIEWS, SIZE
 
     def __init__(self, folder: Path):
         self.folder, self.index, self.extracted = folder, 0, []

@@ -18,8 +18,8 @@ from crosslocate.runs.fingerprint import (
     IRRELEVANT_TO,
     config_differences,
     config_fingerprint,
-    data_fingerprint,
     data_parts,
+    fingerprint_of_parts,
     plain,
     weights_fingerprint,
 )
@@ -111,7 +111,7 @@ def test_numbers_of_another_type_are_other_values():
 def test_data_are_known_by_their_rows_and_not_by_their_place(make_datamodule, tiny_dataset, tmp_path):
     moved = shutil.copytree(tiny_dataset, tmp_path / "moved")
     here, there = make_datamodule(), make_datamodule(root=moved)
-    assert data_fingerprint(here) == data_fingerprint(there)
+    assert data_parts(here) == data_parts(there)
     assert set(data_parts(here)) == {
         f"{split}/{role}" for split in ("train", "val", "test") for role in ("query", "database")
     }
@@ -127,11 +127,11 @@ def test_data_are_known_by_their_rows_and_not_by_their_place(make_datamodule, ti
 
 def test_a_rendered_data_set_is_known_by_its_manifest(make_datamodule, tiny_dataset, tmp_path):
     moved = shutil.copytree(tiny_dataset, tmp_path / "moved")
-    before = data_fingerprint(make_datamodule(root=moved))
+    before = fingerprint_of_parts(data_parts(make_datamodule(root=moved)))
     (moved / "manifest.json").write_text("{}")
-    rendered = data_fingerprint(make_datamodule(root=moved))
+    rendered = fingerprint_of_parts(data_parts(make_datamodule(root=moved)))
     (moved / "manifest.json").write_text('{"refraction": 0.13}')
-    assert len({before, rendered, data_fingerprint(make_datamodule(root=moved))}) == 3
+    assert len({before, rendered, fingerprint_of_parts(data_parts(make_datamodule(root=moved)))}) == 3
 
 
 def test_weights_are_known_to_the_last_bit():

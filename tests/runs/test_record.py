@@ -18,8 +18,7 @@ def test_what_is_written_is_read_and_changes_are_written_at_once(tmp_path):
     record.write()
     assert read_record(tmp_path) == read_record(tmp_path / FILE) == GOOD
     record.update(status="failed")
-    record.update_session(to_step=3)
-    assert read_record(tmp_path) == {**GOOD, "status": "failed", "sessions": [{"pid": 1, "to_step": 3}]}
+    assert read_record(tmp_path) == {**GOOD, "status": "failed"}
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 

@@ -28,17 +28,6 @@ TAGS = {
 """What a band's unit tag may say, in lower case."""
 
 
-def require_unit(name: str) -> str:
-    """A unit's name, checked.
-
-    Raises:
-        TerrainError: It is none of `UNITS`.
-    """
-    if name not in UNITS:
-        raise TerrainError(f"terrain.elevation.units={name!r} is not allowed; allowed: null, {', '.join(UNITS)}")
-    return name
-
-
 def unit_of_tag(tag: str) -> str:
     """The unit that a tag names.
 

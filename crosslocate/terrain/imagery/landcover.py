@@ -74,11 +74,6 @@ def segments(hits: Hits, ground: Ground, water: WaterMap, rules: CoverRules = DE
     return classes
 
 
-def segment_colours(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Segment image in palette colours, RGB ``[H, W, 3]``."""
-    return SEGMENT_COLOURS[classes]
-
-
 @njit(nogil=True, cache=True)
 def _classify(
     layer: Any,

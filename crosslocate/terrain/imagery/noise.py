@@ -39,17 +39,6 @@ def value_noise(x: float, y: float, seed: int) -> float:
     return top + fy * (c + fx * (d - c) - top) - 0.5
 
 
-@njit
-def fractal_noise(x: float, y: float, octaves: int, seed: int) -> float:
-    """Sum of octaves of value noise, each of half the wavelength and half the height; in [-1, 1]."""
-    total, weight = 0.0, 1.0
-    for octave in range(octaves):
-        total += weight * value_noise(x, y, seed + octave)
-        weight *= 0.5
-        x, y = 2.0 * (_ROTATE_COS * x - _ROTATE_SIN * y) + 17.3, 2.0 * (_ROTATE_SIN * x + _ROTATE_COS * y) + 5.7
-    return total
-
-
 def textures(
     east: Floats, north: Floats, footprint: Floats, wavelengths: tuple[float, ...], seeds: tuple[int, ...]
 ) -> Floats:
@@ -70,14 +59,17 @@ def textures(
 
 
 def fractal_noises(x: Floats, y: Floats, octaves: int, seed: int) -> Floats:
-    """`fractal_noise` at many places, ``[n]``."""
+    """Sum of octaves of `value_noise`, each of half the wavelength and half the height, ``[n]``; in [-1, 1]."""
     total = np.zeros(len(x))
     _add_octaves(x, y, octaves, seed, total)
     return total
 
 
 def gaussians(rows: int, columns: int, seed: int) -> Floats:
-    """`hash_gaussian` of (column, row) at every place of a lattice, ``[rows, columns]``."""
+    """Numbers of about unit normal distribution (sums of four uniforms, limits +-3.46), ``[rows, columns]``.
+
+    Each is a function of its column, its row and the seed.
+    """
     found = np.empty((rows, columns))
     _fill_gaussians(seed, found)
     return found
@@ -152,11 +144,3 @@ def _add_octaves(x: Any, y: Any, octaves: int, seed: int, total: Any) -> None:
             at[n] = 2.0 * (_ROTATE_COS * a - _ROTATE_SIN * b) + 17.3
             up[n] = 2.0 * (_ROTATE_SIN * a + _ROTATE_COS * b) + 5.7
         weight *= 0.5
-
-
-@njit
-def hash_gaussian(i: int, j: int, seed: int) -> float:
-    """A number of about unit normal distribution (sum of four uniforms, limits +-3.46)."""
-    a, b = hash_unit(i, j, seed), hash_unit(i, j, seed + 101)
-    c, d = hash_unit(j, i, seed + 211), hash_unit(j, i, seed + 307)
-    return (a + b + c + d - 2.0) * np.sqrt(3.0)

@@ -31,7 +31,6 @@ from crosslocate.terrain.viewpoints.visibility import VisibleTerrain, visible_te
 if TYPE_CHECKING:
     from crosslocate.terrain.casting.raycast import RayCaster
 
-Floats = NDArray[np.float64]
 _DATABASE, _QUERIES, _HEIGHTS = 10, 11, 12  # streams of random numbers
 _EXAMPLES = 5
 

@@ -15,7 +15,6 @@ from crosslocate.terrain.imagery.landcover import (
     SKY_CLASS,
     SNOW,
     WATER,
-    segment_colours,
     segments,
 )
 from crosslocate.terrain.imagery.relief import Relief
@@ -86,4 +85,3 @@ def test_segments_of_real_terrain():
 
 def test_palette_is_distinct_and_named():
     assert len(SEGMENT_NAMES) == len(SEGMENT_COLOURS) == len({tuple(c) for c in SEGMENT_COLOURS.tolist()}) == 6
-    np.testing.assert_array_equal(segment_colours(np.array([[0, 5]], np.uint8))[0], SEGMENT_COLOURS[[0, 5]])

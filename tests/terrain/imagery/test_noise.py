@@ -3,8 +3,9 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scalar_noise import fractal_noise, hash_gaussian
 
-from crosslocate.terrain.imagery.noise import fractal_noise, fractal_noises, gaussians, hash_gaussian, textures
+from crosslocate.terrain.imagery.noise import fractal_noises, gaussians, textures
 from crosslocate.terrain.imagery.shading import texture
 
 SEEDS = st.integers(0, (1 << 30) - 1)

@@ -8,7 +8,7 @@ from synthetic_terrain import NO_CURVATURE, camera_at_home, grid_dem, jacksboro_
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.imagery.appearance import Appearance, draw_appearance
-from crosslocate.terrain.imagery.noise import fractal_noise, hash_gaussian, hash_unit, value_noise
+from crosslocate.terrain.imagery.noise import fractal_noises, gaussians, hash_unit, value_noise
 from crosslocate.terrain.imagery.photo import photo, shaded_ground
 from crosslocate.terrain.imagery.relief import Relief, metres_per_post
 from crosslocate.terrain.imagery.sensor import develop, encode_jpeg
@@ -93,13 +93,13 @@ def test_noise_is_bounded_continuous_and_repeatable():
     assert np.abs(values).max() <= 0.5
     assert np.ptp(values) > 0.7
     assert np.abs(np.diff(values)).max() < 0.06  # steps of 0.02 lattice units
-    assert abs(fractal_noise(3.3, -8.1, 4, 2)) <= 1.0
+    assert np.abs(fractal_noises(at, 0.3 * at, 4, 2)).max() <= 1.0
     assert value_noise(1.5, 2.5, 7) == value_noise(1.5, 2.5, 7) != value_noise(1.5, 2.5, 8)
 
 
 def test_hashes_are_uniform_and_normal():
     uniform = np.array([hash_unit(i, j, 3) for i in range(-60, 60) for j in range(60)])
-    normal = np.array([hash_gaussian(i, j, 3) for i in range(100) for j in range(60)])
+    normal = gaussians(60, 100, 3)
     np.testing.assert_allclose(np.histogram(uniform, 10, (0, 1))[0] / 720, 1, atol=0.2)
     assert abs(normal.mean()) < 0.05
     assert abs(normal.std() - 1) < 0.05
