@@ -15,7 +15,6 @@ from typing import Any
 
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 
 from crosslocate.terrain.elevation import sheets
@@ -42,7 +41,7 @@ DIGEST = source_digest()
 
 
 class Locator:
-    """The place that numba chose for the code of a function; only when it is stale is told otherwise."""
+    """The place that numba chose for the code of a function; it only judges otherwise whether the code is stale."""
 
     def __init__(self, chosen: Any) -> None:
         self._chosen = chosen
@@ -75,9 +74,9 @@ def entry_point(function: Callable[..., Any], **options: Any) -> Any:
 
     They run without the GIL, and divide by zero like NumPy.
     """
-    kernel = njit(nogil=True, error_model="numpy", **options)(function)
-    if isinstance(kernel, Dispatcher):  # it is the function itself where NUMBA_DISABLE_JIT is set
-        kernel._cache = KernelCache(function)  # what ``cache=True`` does with a FunctionCache; there is no public way
+    kernel: Any = njit(nogil=True, error_model="numpy", **options)(function)
+    if kernel is not function:  # as it is where NUMBA_DISABLE_JIT is set
+        kernel._cache = KernelCache(function)  # ``cache=True`` puts a FunctionCache there; there is no public way
     return kernel
 
 
