@@ -141,7 +141,7 @@ def test_impossible_numbers_are_refused(key, value, tmp_path):
         ("survey.field_of_view=180.0", "survey.field_of_view=180.0"),
         ("survey.terrain_share=[0.9,0.1]", "survey.terrain_share"),
         ("survey.gap=-1.0", r"survey\.gap=-1\.0"),
-        ("survey.poses.pitch=[1.0,0.0,0.0,0.0,0.0]", "poses.pitch"),
+        ("survey.poses.pitch=[1.0,0.0,0.0,0.0,0.0]", "survey.poses.pitch"),
         ("images.width=0", "images.width=0"),
         ("images.depth_type=double", "images.depth_type='double'.*half, float"),
         ("container.views=0", "container.views=0"),

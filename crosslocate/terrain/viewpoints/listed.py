@@ -13,7 +13,7 @@ from crosslocate.errors import ConfigError
 from crosslocate.terrain.viewpoints.names import numbered
 from crosslocate.terrain.viewpoints.pose_list import read_poses
 from crosslocate.terrain.viewpoints.positions import Positions, Site
-from crosslocate.terrain.viewpoints.thinning import apart
+from crosslocate.terrain.viewpoints.thinning import apart, require_spacing
 from crosslocate.terrain.viewpoints.track_file import POINTS, read_points
 
 Floats = NDArray[np.float64]
@@ -37,6 +37,10 @@ class Listed:
     poses: bool = True
     spacing: float = 0.0
 
+    def check(self, key: str) -> None:
+        """No negative spacing."""
+        require_spacing(key, self.spacing)
+
     def positions(self, site: Site, rng: Generator) -> Positions:  # noqa: ARG002
         """Rows in the area that have ground, in the order of the file."""
         found = read_poses(Path(self.path), site.aspect)
@@ -45,7 +49,9 @@ class Listed:
         values, counts = np.unique(name, return_counts=True)
         if (counts > 1).any():
             raise ConfigError(
-                "viewpoints.path", self.path, f"no row named {values[counts > 1][0]}, as a row without a name is called"
+                f"{site.key}.path",
+                self.path,
+                f"no row named {values[counts > 1][0]}, as a row without a name is called",
             )
         lon, lat = numbers["longitude"], numbers["latitude"]
         given = np.where(np.isnan(numbers["altitude"]), numbers["height"], numbers["altitude"])
@@ -82,11 +88,15 @@ class Track:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", tuple(self.kinds))
+
+    def check(self, key: str) -> None:
+        """Kinds of points that there are, at least one, and no negative spacing."""
         for kind in self.kinds:
             if kind not in POINTS:
-                raise ConfigError("viewpoints.kinds", kind, POINTS)
+                raise ConfigError(f"{key}.kinds", kind, POINTS)
         if not self.kinds:
-            raise ConfigError("viewpoints.kinds", [], f"at least one of {', '.join(POINTS)}")
+            raise ConfigError(f"{key}.kinds", [], f"at least one of {', '.join(POINTS)}")
+        require_spacing(key, self.spacing)
 
     def positions(self, site: Site, rng: Generator) -> Positions:  # noqa: ARG002
         """Points in the area that have ground, in the order of the file."""

@@ -51,7 +51,7 @@ class Strips:
         used = {split: count for split, count in self.counts.items() if count > 0}
         free = width - 2.0 * self.margin - self.gap * (len(used) - 1)
         if not used:
-            raise ConfigError("places", dict(self.counts), "at least one place in one split")
+            raise ConfigError("survey.places", dict(self.counts), "at least one place in one split")
         if free <= 0.0 or height <= 2.0 * self.margin:
             raise TerrainError(
                 f"a terrain of {width:.0f} x {height:.0f} m has no room for {len(used)} strips with gaps of "

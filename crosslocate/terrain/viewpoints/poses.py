@@ -36,14 +36,25 @@ class PoseDistribution:
 
     def __post_init__(self) -> None:
         for name in ("field_of_view", "pitch", "roll", "height"):
-            values = tuple(getattr(self, name))
-            object.__setattr__(self, name, values)
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def check(self, key: str) -> None:
+        """Make sure that the values can work.
+
+        Args:
+            key: Where the configuration has them.
+
+        Raises:
+            ConfigError: One cannot.
+        """
+        for name in ("field_of_view", "pitch", "roll", "height"):
+            values = getattr(self, name)
             if len(values) != len(SHARES) or list(values) != sorted(values):
-                raise ConfigError(f"poses.{name}", values, f"{len(SHARES)} ascending quantiles at {SHARES}")
+                raise ConfigError(f"{key}.{name}", values, f"{len(SHARES)} ascending quantiles at {SHARES}")
         if not 0.0 < self.field_of_view[0] <= self.field_of_view[-1] < 180.0:
-            raise ConfigError("poses.field_of_view", self.field_of_view, "angles between 0 and 180 degrees")
+            raise ConfigError(f"{key}.field_of_view", self.field_of_view, "angles between 0 and 180 degrees")
         if self.eye_height <= 0.0:
-            raise ConfigError("poses.eye_height", self.eye_height, "a positive height in metres")
+            raise ConfigError(f"{key}.eye_height", self.eye_height, "a positive height in metres")
 
     def draw_heights(self, rng: Generator, size: int) -> Floats:
         """Camera heights above the terrain in metres, at least ``eye_height``."""

@@ -91,6 +91,11 @@ class Site:
     database: Positions | None = None
     aspect: float = 4 / 3
 
+    @property
+    def key(self) -> str:
+        """Where the configuration has the scheme that chooses: `DATABASE`, or `QUERIES` where there is a database."""
+        return DATABASE if self.database is None else QUERIES
+
     def ground(self, longitude: Floats, latitude: Floats) -> Floats:
         """Elevation of the terrain in metres, [n]; NaN outside and in voids."""
         found = np.empty(len(longitude))
@@ -116,11 +121,24 @@ class Site:
 class Viewpoints(Protocol):
     """A scheme that chooses positions: plain values, as in ``conf/viewpoints``."""
 
+    def check(self, key: str) -> None:
+        """Make sure that the values can work.
+
+        Args:
+            key: Where the configuration has this scheme: `DATABASE` or `QUERIES`.
+
+        Raises:
+            ConfigError: One cannot, or the scheme is for the other role.
+        """
+        ...
+
     def positions(self, site: Site, rng: Generator) -> Positions:
         """The positions on a site; those where nobody can stand are left out and counted."""
         ...
 
 
+DATABASE, QUERIES = "survey.database", "survey.queries"
+"""Where a survey's configuration has its two schemes."""
 WITHOUT_GROUND = "without_elevation"
 """Reason in ``left_out``: over a void, or outside of the terrain."""
 ON_WATER = "on_water"

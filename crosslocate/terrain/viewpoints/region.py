@@ -20,7 +20,7 @@ from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.geo import ecef, geodesic_distance
 from crosslocate.terrain.viewpoints.area import area_of
 from crosslocate.terrain.viewpoints.photographs import Photographs
-from crosslocate.terrain.viewpoints.positions import Positions, Site, Viewpoints
+from crosslocate.terrain.viewpoints.positions import DATABASE, QUERIES, Positions, Site, Viewpoints
 from crosslocate.terrain.viewpoints.schemes import Grid, Nowhere
 from crosslocate.terrain.viewpoints.separation import require_apart
 from crosslocate.terrain.viewpoints.splits import Blocks, Splits
@@ -72,10 +72,8 @@ class RegionSurvey:
     near: float = 1000.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.database, Nowhere):
-            raise ConfigError(
-                "viewpoints@survey.database", "none", "grid, random, list or track", "A data set needs a database"
-            )
+        self.database.check(DATABASE)
+        self.queries.check(QUERIES)
         if self.headings < 1:
             raise ConfigError("survey.headings", self.headings, "1 or more")
         if not -360.0 <= self.first_heading <= 360.0:
@@ -84,6 +82,7 @@ class RegionSurvey:
             raise ConfigError("survey.field_of_view", self.field_of_view, "between 0 and 180 degrees")
         if not 0.0 < self.eye_height < 10_000.0:
             raise ConfigError("survey.eye_height", self.eye_height, "a positive height in metres")
+        self.photographs.poses.check("survey.photographs.poses")
         for name in ("margin", "near"):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ConfigError(f"survey.{name}", getattr(self, name), "0 metres or more")

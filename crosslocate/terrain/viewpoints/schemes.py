@@ -10,8 +10,8 @@ from crosslocate.errors import ConfigError, TerrainError
 from crosslocate.geo import WGS84_ECCENTRICITY_SQUARED, destination
 from crosslocate.terrain.viewpoints.lattice import Lattice
 from crosslocate.terrain.viewpoints.names import joined, numbered
-from crosslocate.terrain.viewpoints.positions import ON_WATER, WITHOUT_GROUND, Positions, Site
-from crosslocate.terrain.viewpoints.thinning import apart
+from crosslocate.terrain.viewpoints.positions import DATABASE, ON_WATER, WITHOUT_GROUND, Positions, Site
+from crosslocate.terrain.viewpoints.thinning import apart, require_spacing
 
 Floats = NDArray[np.float64]
 _CHUNK = 1 << 18
@@ -29,9 +29,10 @@ class Grid:
 
     spacing: float = 500.0
 
-    def __post_init__(self) -> None:
+    def check(self, key: str) -> None:
+        """A spacing of 1 m to 1,000 km."""
         if not 1.0 <= self.spacing <= 1e6:
-            raise ConfigError("viewpoints.spacing", self.spacing, "1 to 1,000,000 metres")
+            raise ConfigError(f"{key}.spacing", self.spacing, "1 to 1,000,000 metres")
 
     def positions(self, site: Site, rng: Generator) -> Positions:  # noqa: ARG002
         """All middles of cells in the area that have ground, from south to north and west to east."""
@@ -44,7 +45,7 @@ class Grid:
         count = np.minimum(np.floor((east + 180.0) / 360.0 * columns).astype(np.int64) - begin + 1, columns)
         if count.sum() > _MOST:
             raise ConfigError(
-                "viewpoints.spacing", self.spacing, f"a spacing that gives the region at most {_MOST:,} cells",
+                f"{site.key}.spacing", self.spacing, f"a spacing that gives the region at most {_MOST:,} cells",
                 f"This one gives {count.sum():,}",
             )  # fmt: skip
         groups = np.flatnonzero(np.diff(np.cumsum(count) // _CHUNK, prepend=-1))
@@ -84,11 +85,11 @@ class Scattered:
     count: int = 1000
     spacing: float = 0.0
 
-    def __post_init__(self) -> None:
+    def check(self, key: str) -> None:
+        """At least one position, and no negative spacing."""
         if self.count < 1:
-            raise ConfigError("viewpoints.count", self.count, "1 or more")
-        if self.spacing < 0.0:
-            raise ConfigError("viewpoints.spacing", self.spacing, "0 metres or more")
+            raise ConfigError(f"{key}.count", self.count, "1 or more")
+        require_spacing(key, self.spacing)
 
     def positions(self, site: Site, rng: Generator) -> Positions:
         """The first ``count`` draws that lie in the area, have ground, and keep their distance to those before.
@@ -132,21 +133,21 @@ class NearDatabase:
     count: int = 1000
     distance: float = 0.0
 
-    def __post_init__(self) -> None:
+    def check(self, key: str) -> None:
+        """At least one position, a distance of at most 1,000 km, and a database to be near."""
+        if key == DATABASE:
+            raise _not_for_the_database("near", "This one chooses positions near those of the database")
         if self.count < 1:
-            raise ConfigError("viewpoints.count", self.count, "1 or more")
+            raise ConfigError(f"{key}.count", self.count, "1 or more")
         if not 0.0 <= self.distance <= 1e6:
-            raise ConfigError("viewpoints.distance", self.distance, "0 to 1,000,000 metres")
+            raise ConfigError(f"{key}.distance", self.distance, "0 to 1,000,000 metres")
 
     def positions(self, site: Site, rng: Generator) -> Positions:
-        """The positions; those that fall on no ground are left out.
-
-        Raises:
-            ConfigError: There is no database to be near: this is a scheme for queries.
-        """
+        """The positions; those that fall on no ground are left out. None where the database has none."""
         database = site.database
-        if database is None or not len(database):
-            raise ConfigError("survey.database", type(self).__name__, "a scheme that needs no database")
+        assert database is not None  # as `check` has seen
+        if not len(database):
+            return Nowhere().positions(site, rng)
         rounds = -(-self.count // len(database))
         beside = np.concatenate([rng.permutation(len(database)) for _ in range(rounds)])[: self.count]
         lon, lat, ground = database.longitude[beside], database.latitude[beside], database.ground[beside]
@@ -167,10 +168,19 @@ class NearDatabase:
 class Nowhere:
     """No positions: a data set without queries."""
 
+    def check(self, key: str) -> None:
+        """For queries only."""
+        if key == DATABASE:
+            raise _not_for_the_database("none", "A data set needs a database")
+
     def positions(self, site: Site, rng: Generator) -> Positions:  # noqa: ARG002
         """None at all."""
         empty = np.empty(0)
         return Positions.plain(np.empty(0, "U1"), empty, empty, empty, left_out={})
+
+
+def _not_for_the_database(name: str, why: str) -> ConfigError:
+    return ConfigError(f"viewpoints@{DATABASE}", name, "grid, random, list or track", why)
 
 
 def _uniform(bounds: tuple[float, float, float, float], count: int, rng: Generator) -> tuple[Floats, Floats]:

@@ -60,6 +60,7 @@ class StripSurvey:
             raise ConfigError("survey.headings", self.headings, "1 or more")
         if not 0.0 < self.field_of_view < 180.0:
             raise ConfigError("survey.field_of_view", self.field_of_view, "between 0 and 180 degrees")
+        self.poses.check("survey.poses")
         low, high = self.terrain_share
         if not 0.0 <= low < high <= 1.0:
             raise ConfigError("survey.terrain_share", list(self.terrain_share), "two ascending numbers in [0, 1]")

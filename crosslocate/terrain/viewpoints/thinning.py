@@ -4,9 +4,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crosslocate.errors import ConfigError
 from crosslocate.geo import ecef
 
 Floats = NDArray[np.float64]
+
+
+def require_spacing(key: str, spacing: float) -> None:
+    """Raise ConfigError for a spacing that cannot work; ``key`` is that of the scheme that has it."""
+    if not 0.0 <= spacing < np.inf:
+        raise ConfigError(f"{key}.spacing", spacing, "0 metres or more")
 
 
 def apart(longitude: Floats, latitude: Floats, spacing: float) -> NDArray[np.bool_]:

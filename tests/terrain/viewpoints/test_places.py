@@ -86,7 +86,7 @@ def test_a_terrain_without_room_for_the_strips_is_refused(gap, margin):
 
 
 def test_no_places_at_all_are_refused():
-    with pytest.raises(ConfigError, match="places"):
+    with pytest.raises(ConfigError, match=r"survey\.places="):
         Strips({"train": 0}, 0.0, 0.0, 1.0).bounds(Terrain.of(jacksboro()))
 
 

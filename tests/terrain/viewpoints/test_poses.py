@@ -47,5 +47,5 @@ def test_no_camera_is_below_eye_height():
     ],
 )
 def test_impossible_distributions_are_refused(key, value):
-    with pytest.raises(ConfigError, match=f"poses.{key}"):
-        PoseDistribution(**{key: value})
+    with pytest.raises(ConfigError, match=rf"^survey\.poses\.{key}="):
+        PoseDistribution(**{key: value}).check("survey.poses")

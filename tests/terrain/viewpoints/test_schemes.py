@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -9,7 +11,8 @@ from crosslocate.geo import ecef, geodesic_distance
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain
 from crosslocate.terrain.viewpoints.area import Box, area_of, read_polygons
-from crosslocate.terrain.viewpoints.positions import Site
+from crosslocate.terrain.viewpoints.listed import Listed, Track
+from crosslocate.terrain.viewpoints.positions import DATABASE, QUERIES, Site
 from crosslocate.terrain.viewpoints.schemes import Grid, NearDatabase, Nowhere, Scattered
 from crosslocate.terrain.viewpoints.thinning import apart
 
@@ -91,12 +94,12 @@ def _transform():
 
 @pytest.mark.parametrize("spacing", [0.5, -1.0, 2e6])
 def test_an_impossible_spacing_is_refused(spacing):
-    with pytest.raises(ConfigError, match=r"viewpoints\.spacing"):
-        Grid(spacing)
+    with pytest.raises(ConfigError, match=r"survey\.database\.spacing="):
+        Grid(spacing).check(DATABASE)
 
 
 def test_a_grid_of_too_many_cells_is_refused_before_they_are_made():
-    with pytest.raises(ConfigError, match="at most"):
+    with pytest.raises(ConfigError, match=r"survey\.database\.spacing=50\.0.*at most"):
         draw(Grid(50.0), site((-180.0, -60.0, 180.0, 60.0)))
 
 
@@ -158,10 +161,40 @@ def test_positions_near_the_database_use_all_of_it_and_stay_near():
     np.testing.assert_array_equal(at.altitude, at.ground + 5.0)
 
 
-def test_a_scheme_for_queries_is_none_for_the_database():
-    with pytest.raises(ConfigError, match="needs no database"):
-        draw(NearDatabase(), site())
-    assert len(draw(Nowhere(), site())) == 0
+@pytest.mark.parametrize(("scheme", "name"), [(NearDatabase(), "near"), (Nowhere(), "none")])
+def test_a_scheme_for_queries_is_none_for_the_database(scheme, name):
+    with pytest.raises(ConfigError, match=rf"viewpoints@survey\.database='{name}' is not allowed.* grid, random"):
+        scheme.check(DATABASE)
+    scheme.check(QUERIES)
+    assert len(draw(scheme, site(database=draw(Nowhere(), site())))) == 0
+
+
+@pytest.mark.parametrize("key", [DATABASE, QUERIES])
+@pytest.mark.parametrize(
+    ("scheme", "value"),
+    [
+        (Scattered(count=0), "count=0"),
+        (Scattered(spacing=-1.0), "spacing=-1.0"),
+        (Listed("a", spacing=-2.0), "spacing=-2.0"),
+        (Track("a", spacing=np.nan), "spacing=nan"),
+        (Track("a", kinds=["roads"]), "kinds='roads'"),
+        (Track("a", kinds=[]), "kinds="),
+    ],
+)
+def test_impossible_values_are_named_by_their_key(scheme, value, key):
+    with pytest.raises(ConfigError, match="^" + re.escape(f"{key}.{value}")):
+        scheme.check(key)
+
+
+@pytest.mark.parametrize("scheme", [NearDatabase(count=0), NearDatabase(distance=-1.0)])
+def test_impossible_values_near_the_database_are_named_by_their_key(scheme):
+    with pytest.raises(ConfigError, match=r"^survey\.queries\.(count=0|distance=-1\.0)"):
+        scheme.check(QUERIES)
+
+
+def test_a_site_knows_whose_positions_are_chosen():
+    assert site().key == DATABASE
+    assert site(database=draw(Nowhere(), site())).key == QUERIES
 
 
 def test_thinning_keeps_the_first_and_nothing_that_is_near():

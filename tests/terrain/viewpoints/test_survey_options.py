@@ -1,6 +1,7 @@
 """Every option of the groups of a survey composes and builds, as the comments in them say."""
 
 import json
+import re
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -42,15 +43,38 @@ def test_the_defaults_of_the_files_are_those_of_the_classes():
 @pytest.mark.parametrize("scheme", options("viewpoints"))
 def test_every_scheme_of_viewpoints(role, scheme, a_list):
     path = [f"survey.{role}.path={a_list}"] if scheme in ("list", "track") else []
-    if (role, scheme) == ("database", "none"):
-        with pytest.raises(ConfigError, match="needs a database"):
-            survey("survey=region", "viewpoints@survey.database=none")
+    if role == "database" and scheme in ("none", "near"):
+        with pytest.raises(ConfigError, match=rf"^viewpoints@survey\.database='{scheme}'.*database$"):
+            survey("survey=region", f"viewpoints@survey.database={scheme}")
         return
     found = survey("survey=region", f"viewpoints@survey.{role}={scheme}", *path)
     assert json.loads(json.dumps(found.parameters())) == found.parameters()
     default = RegionSurvey()
     unchanged = scheme == {"database": "grid", "queries": "none"}[role]
     assert (getattr(found, role) == getattr(default, role)) == unchanged
+
+
+@pytest.mark.parametrize(
+    ("chosen", "given"),
+    [
+        (("survey=region",), "survey.database.spacing=0.5"),
+        (("survey=region", "viewpoints@survey.database=random"), "survey.database.count=0"),
+        (("survey=region", "viewpoints@survey.queries=random"), "survey.queries.spacing=-1.0"),
+        (("survey=region", "viewpoints@survey.queries=near"), "survey.queries.distance=-1.0"),
+        (("survey=region", "viewpoints@survey.queries=track", "survey.queries.path=a.gpx"), "survey.queries.kinds=[]"),
+        (("survey=list", "survey.database.path=a.csv"), "survey.database.spacing=-1.0"),
+        (("survey=region",), "survey.photographs.poses.pitch=[1.0,0.0]"),
+        (("survey=region",), "survey.eye_height=-1.0"),
+        (("survey=strips",), "survey.poses.height=[]"),
+        (("survey=strips",), "survey.places.train=-1"),
+        (("survey=region",), "survey.splits.size=1.0"),
+        (("survey=region",), "survey.visible.reach=1.0"),
+        (("survey=region",), "survey.photographs.count=0"),
+    ],
+)
+def test_errors_name_the_key_that_was_typed(chosen, given):
+    with pytest.raises(ConfigError, match="^" + re.escape(given.partition("=")[0]) + "="):
+        survey(*chosen, given)
 
 
 @pytest.mark.parametrize("splits", options("survey/splits"))
