@@ -1,7 +1,8 @@
 """A map of a rendered data set, for a person: where its viewpoints are on the relief, and in which split."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
@@ -11,6 +12,7 @@ from crosslocate.data.catalog import Catalog, read_catalog
 from crosslocate.geo import geodesic_distance
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain
+from crosslocate.terrain.job.manifest import read_manifest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,11 +26,13 @@ _PIXELS = 900  # of the relief along its longer side
 _MARGIN = 0.06  # of the extent of the viewpoints, around them
 _TINTS = ("#b9c9ac", "#d3cdab", "#c9b592", "#b9a594", "#e8e6e4")
 _COLOURS = {"train": "#1f6fb4", "val": "#d98b0c", "test": "#b5243a"}
-_OTHER = "#5b4a8a"
+_OTHER, _GREY = "#5b4a8a", "#666666"
 
 
 def coverage_map(root: Path, terrain: Terrain, path: Path) -> Path:
     """Write a PNG of all viewpoints: dots for places of the database, crosses for queries, coloured by split.
+
+    Below it stands how many positions the survey has left out, and why; where they were it does not keep.
 
     Memory is that of the viewpoints and of a coarse level of the terrain, however large both are.
 
@@ -39,6 +43,7 @@ def coverage_map(root: Path, terrain: Terrain, path: Path) -> Path:
 
     Raises:
         DataError: A catalog cannot be read.
+        TerrainError: The data set is not complete.
     """
     from matplotlib.figure import Figure
 
@@ -58,7 +63,12 @@ def coverage_map(root: Path, terrain: Terrain, path: Path) -> Path:
     _draw_scale_bar(ax, extent)
     ax.tick_params(labelsize=7)
     ax.ticklabel_format(useOffset=False)
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.05), ncols=3, fontsize=7, frameon=False, markerscale=1.5)
+    _label_longitudes(ax)
+    legend = ax.legend(
+        title="\n".join(left_out(read_manifest(root)["survey"])), title_fontsize=7, alignment="left", markerscale=1.2,
+        loc="upper left", bbox_to_anchor=(0.0, -0.05), ncols=3, fontsize=7, frameon=False, borderpad=0.0,
+    )  # fmt: skip
+    legend.get_title().set_color(_GREY)
     figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": None})
     return path
 
@@ -73,13 +83,27 @@ def viewpoints(catalog: Catalog) -> tuple[Floats, Floats, NDArray[np.str_]]:
     return catalog.longitude[rows], catalog.latitude[rows], names[column.indices.to_numpy()[rows]]
 
 
+def left_out(findings: Mapping[str, Any]) -> list[str]:
+    """How many positions a survey did not take, and why: a line for each role that has some."""
+    lines = []
+    for role, what in (("database", "places"), ("queries", "positions of queries")):
+        found = findings.get(role, {})
+        counts = {**found.get("left_out", {}), **found.get("splits", {})}
+        counts = {reason: count for reason, count in counts.items() if isinstance(count, int) and count}
+        if counts:
+            reasons = sorted(counts, key=lambda reason: (-counts[reason], reason))
+            told = ", ".join(f"{reason.replace('_', ' ')} {counts[reason]:,}" for reason in reasons)
+            lines.append(f"{what} left out: {sum(counts.values()):,} ({told})")
+    return lines
+
+
 def extent_of(positions: list[tuple[Floats, Floats]]) -> Extent:
     """Limits of some positions, and a margin; across the antimeridian where that is the shorter way."""
     lon = np.concatenate([np.asarray(lon) for lon, _ in positions])
     lat = np.concatenate([np.asarray(lat) for _, lat in positions])
     if not len(lon):
         return -180.0, -90.0, 180.0, 90.0
-    if np.ptp(lon % 360.0) < np.ptp(lon):
+    if np.ptp(lon % 360.0) < np.ptp(lon) - 1e-6:  # more than rounding
         lon = lon % 360.0
     middle = 0.5 * float(lat.min() + lat.max())
     least = 0.03  # degrees of latitude: some kilometres
@@ -150,8 +174,19 @@ def relief(terrain: Terrain, extent: Extent) -> NDArray[np.float64]:
     return np.asarray(shaded, np.float64)
 
 
+def _label_longitudes(ax: "Axes") -> None:
+    """Number the meridians from -180 to 180 degrees, on both sides of the antimeridian."""
+    from matplotlib.ticker import ScalarFormatter
+
+    class Longitudes(ScalarFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return super().__call__((x + 180.0) % 360.0 - 180.0, pos)
+
+    ax.xaxis.set_major_formatter(Longitudes(useOffset=False))
+
+
 def _draw_points(ax: "Axes", role: str, lon: Floats, lat: Floats, split: NDArray[np.str_]) -> None:
-    size = float(np.clip(60.0 / np.sqrt(max(len(lon), 1)), 0.4, 4.0))
+    size = float(np.clip(110.0 / np.sqrt(max(len(lon), 1)), 0.4, 4.0))
     for name in sorted(set(split.tolist()), key=lambda s: [*_COLOURS, s].index(s)):
         of_split = split == name
         colour = _COLOURS.get(name, _OTHER)
@@ -159,7 +194,7 @@ def _draw_points(ax: "Axes", role: str, lon: Floats, lat: Floats, split: NDArray
         if role == "database":
             style = {"marker": "o", "markersize": size, "markeredgewidth": 0.0, "alpha": 0.9}
         else:
-            style = {"marker": "+", "markersize": 2.2 * size + 1.0, "markeredgewidth": 0.7, "alpha": 0.9}
+            style = {"marker": "+", "markersize": min(2.2 * size + 1.0, 7.0), "markeredgewidth": 0.7, "alpha": 0.9}
         ax.plot(lon[of_split], lat[of_split], linestyle="none", color=colour, label=label, **style)  # type: ignore[arg-type]
 
 

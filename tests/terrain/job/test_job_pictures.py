@@ -12,10 +12,26 @@ from tiny_survey import SMALL, TINY, changed, storage_of, tiny_plan
 from crosslocate.data.catalog import read_catalog
 from crosslocate.terrain.elevation.dem import Dem
 from crosslocate.terrain.elevation.terrain import Terrain
-from crosslocate.terrain.job.coverage import coverage_map, extent_of, overview, relief, size_of, viewpoints, wrapped
+from crosslocate.terrain.job import coverage
+from crosslocate.terrain.job.coverage import (
+    coverage_map,
+    extent_of,
+    left_out,
+    overview,
+    relief,
+    size_of,
+    viewpoints,
+    wrapped,
+)
+from crosslocate.terrain.job.live import Live
+from crosslocate.terrain.job.manifest import read_manifest
 from crosslocate.terrain.job.pictures import MAP, SHEET, draw_pictures
 from crosslocate.terrain.job.rendering import render_dataset
 from crosslocate.terrain.job.sheet import contact_sheet, nearest_view
+from crosslocate.terrain.viewpoints.region import RegionSurvey
+from crosslocate.terrain.viewpoints.schemes import Grid
+from crosslocate.terrain.viewpoints.splits import OneSplit
+from crosslocate.terrain.viewpoints.visibility import VisibleTerrain
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +104,46 @@ def test_the_extent_goes_the_short_way_around():
     width, height = size_of((6.0, 45.0, 7.0, 46.0))
     assert width == pytest.approx(78_100, rel=0.01)
     assert height == pytest.approx(111_150, rel=0.01)
+
+
+def test_rounding_does_not_send_the_extent_around_the_earth():
+    for lon in np.random.default_rng(0).uniform(-120.0, -60.0, (200, 3)):
+        west, _, east, _ = extent_of([(lon, np.zeros(3))])
+        assert -181.0 < west < east < 0.0
+
+
+def test_what_was_left_out_is_counted_by_reason():
+    findings = {
+        "database": {
+            "left_out": {"on_water": 0, "sees_too_little": 1200, "for_example": ["a"]},
+            "splits": {"blocks": {"train": 3}, "in_gaps": 1300, "in_blocks_without_database": 0},
+        },
+        "queries": {"left_out": {"outside_region": 1, "on_water": 1}},
+    }
+    assert left_out(findings) == [
+        "places left out: 2,500 (in gaps 1,300, sees too little 1,200)",
+        "positions of queries left out: 2 (on water 1, outside region 1)",
+    ]
+    assert left_out({"database": {"left_out": {"on_water": 0}, "splits": {}}}) == []
+    assert left_out({"places": {"train": 4}, "told": "what was found"}) == []
+
+
+def test_the_map_tells_what_was_left_out_and_numbers_meridians_up_to_180(tmp_path, monkeypatch):
+    plan = tiny_plan(Live())
+    survey = RegionSurvey(Grid(1500.0), margin=1500.0, visible=VisibleTerrain(1.0, 3000.0, 5000.0), splits=OneSplit())
+    render_dataset(tmp_path / "set", replace(plan, survey=survey), workers=1)
+    figures = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
+    monkeypatch.setattr(coverage, "extent_of", lambda points: tuple(np.add(extent_of(points), (360.0, 0, 360.0, 0))))
+    coverage_map(tmp_path / "set", plan.world.caster.terrain, tmp_path / "map.png")
+    (ax,) = figures[0].axes
+    figures[0].draw_without_rendering()
+    found = read_manifest(tmp_path / "set")["survey"]["database"]["left_out"]
+    assert found["sees_only_its_foot"] > 0
+    assert f"sees only its foot {found['sees_only_its_foot']}" in ax.get_legend().get_title().get_text()
+    labels = [float(label.get_text().replace("\N{MINUS SIGN}", "-")) for label in ax.get_xticklabels()]
+    assert len(labels) > 2
+    np.testing.assert_allclose(labels, ax.get_xticks() - 360.0, atol=1e-6)
 
 
 def test_an_overview_is_a_level_that_is_fine_enough_and_lies_where_the_layer_lies():
