@@ -1,7 +1,8 @@
 """The processes that render chunks: every one renders views one after the other, and claims a chunk at a time.
 
-Processes, not threads: a view of 128 x 96 pixels spends most of its time in encoders and arrays that hold the
-interpreter. They are forked, so that they share the terrain; none outlives the process that made them.
+Processes, not threads: rays and encoders work without Python's lock, but a small view has many short steps between them
+that hold it, and a process that is killed takes no other with it. They are forked, so that they share the terrain; none
+outlives the process that made them.
 """
 
 import multiprocessing
