@@ -6,13 +6,14 @@ simulated photographs taken with the real cameras. The database is a uniform gri
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslocate.console import say
-from crosslocate.errors import DataError
+from crosslocate.errors import ConfigError, DataError
 from crosslocate.terrain.job.manifest import MANIFEST, RENDERER, read_manifest, require_same
 from crosslocate.terrain.job.specification import Images
 from crosslocate.terrain.job.storage import Storage
@@ -89,7 +90,17 @@ class AlpsMini:
         """How cameras are chosen: of the database, and, from a CSV file, of the queries.
 
         Where the database stands at the cameras, every one of them is kept, whatever it sees.
+
+        Raises:
+            ConfigError: A value cannot work.
         """
+        try:
+            return self._survey(str(poses))
+        except ConfigError as error:
+            key = re.sub(r"^survey\.(database\.|splits\.)?", "dataset.prepare.", error.key)
+            raise ConfigError(key, error.value, error.allowed) from None
+
+    def _survey(self, poses: str) -> "RegionSurvey":
         from crosslocate.terrain.viewpoints.listed import Listed
         from crosslocate.terrain.viewpoints.region import RegionSurvey
         from crosslocate.terrain.viewpoints.schemes import Grid
@@ -97,9 +108,9 @@ class AlpsMini:
 
         splits = Blocks(self.size, self.gap, dict(self.shares))
         if self.spacing is not None:
-            return RegionSurvey(Grid(self.spacing), Listed(str(poses)), splits=splits, near=self.spacing)
-        stood = Listed(str(poses), poses=False, spacing=APART)
-        return RegionSurvey(stood, Listed(str(poses)), splits=splits, visible=None, near=APART)
+            return RegionSurvey(Grid(self.spacing), Listed(poses), splits=splits, near=self.spacing)
+        stood = Listed(poses, poses=False, spacing=APART)
+        return RegionSurvey(stood, Listed(poses), splits=splits, visible=None, near=APART)
 
     def _file(self, name: str) -> Path:
         if self.source is None:

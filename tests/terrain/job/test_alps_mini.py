@@ -19,7 +19,7 @@ from crosslocate.config.build import build
 from crosslocate.config.schema import register
 from crosslocate.data.catalog import read_catalog
 from crosslocate.data.completeness import require_images
-from crosslocate.errors import DataError, TerrainError
+from crosslocate.errors import ConfigError, DataError, TerrainError
 from crosslocate.geo import geodesic_distance
 from crosslocate.terrain.job.alps_mini import ELEVATION, POSES, VARIABLE
 from crosslocate.terrain.job.manifest import read_manifest
@@ -123,6 +123,21 @@ def test_one_database_is_a_grid_and_the_other_stands_where_the_cameras_stood(mad
     assert set(database.place) == set(queries.place)
     for column in ("longitude", "latitude", "elevation"):
         np.testing.assert_array_equal(database.column(column)[::12], queries.column(column))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("spacing=0.5", r"spacing=0\.5 .*metres"),
+        ("size=1.0", r"size=1\.0 .*metres"),
+        ("gap=-1.0", r"gap=-1\.0 .*metres"),
+        ("shares.val=-1.0", r"shares\.val=-1\.0"),
+    ],
+)
+def test_impossible_values_are_named_by_the_key_that_was_typed(given, says, source, tmp_path):
+    with pytest.raises(ConfigError, match=rf"^dataset\.prepare\.{says}"):
+        prepare("alps_mini", f"dataset.prepare.source={source}", f"dataset.prepare.{given}")(tmp_path / "set")
+    assert not (tmp_path / "set").exists()
 
 
 def test_a_complete_set_stays_as_it_is_wherever_its_source_went(made, source, tmp_path):
