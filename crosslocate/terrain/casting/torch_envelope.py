@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from crosslocate.terrain.casting.torch_rays import Directions, Eyes, arc, follow, locate
+from crosslocate.terrain.casting.torch_formulas import arc
+from crosslocate.terrain.casting.torch_rays import Directions, Eyes, follow, locate
 from crosslocate.terrain.casting.torch_terrain import DeviceTerrain
 from crosslocate.terrain.elevation.sheets import BLOCK_LEVELS
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crosslocate.terrain.casting.torch_rays import Strands, arc, locate
+from crosslocate.terrain.casting import torch_formulas as formulas
+from crosslocate.terrain.casting.torch_rays import Strands, locate
 from crosslocate.terrain.casting.torch_terrain import DeviceTerrain
 from crosslocate.terrain.elevation.sheets import BLOCK_LEVELS
 
@@ -101,10 +102,9 @@ def _step(
     place = _find(terrain, strands, s)
     slope = rise[state.pixel.clamp(min=0)] * strands.scale
 
-    sine, versine = arc(k, s)
-    bend, fall = versine + slope * sine, sine * k + slope * (1.0 - versine * k)
-    highest = terrain.highest
-    past = (highest - height - (1.0 + k * highest) * bend < 0.0) & (fall > 0.0)
+    sine, versine = formulas.arc(k, s)
+    bend, fall = formulas.sinking(k, sine, versine, slope)
+    past = formulas.passes_over(k, terrain.highest, height, bend, fall)
     alive = (state.pixel >= 0) & (s < max_distance) & ~past
     inside = place.sheet >= 0
     sheet = place.sheet.clamp(min=0)
@@ -129,9 +129,7 @@ def _step(
         upper = (x > y) | ((x == y) & (place.along > place.down))
         length = torch.where(~at_block & (to_diagonal > 0), torch.minimum(length, to_diagonal), length)
     length = torch.minimum(length.clamp(min=0.0) + OVERLAP, place.limit.clamp(max=max_distance) - s)
-    swell = 1.0 + k * top
-    above = top - height - swell * bend
-    clear = at_block & (above < 0.0) & (above - swell * fall * length < 0.0)
+    clear = at_block & formulas.is_below(k, top, height, bend, fall, length)
 
     # a cell
     at_cell = alive & inside & (state.block == 0)
@@ -147,16 +145,8 @@ def _step(
         twist = 0.0 * (north_east + south_west + south_east)  # NaN in all of a cell with a void post
     else:
         east, south, twist = north_east, south_west, south_east - north_east - south_west
-    h0 = north_west + x * east + y * south + x * y * twist
-    h1 = place.along * east + place.down * south + (x * place.down + y * place.along) * twist
-    h2 = place.along * place.down * twist
-    cosine, swell = 1.0 - versine * k, 1.0 + h0 * k
-    x0 = swell * sine
-    x1 = swell * cosine + h1 * k * sine
-    x2, x3 = k * (h1 * cosine - 0.5 * swell * sine * k + h2 * sine), h2 * k * cosine
-    y0 = h0 - height - swell * versine
-    y1 = h1 * cosine - swell * sine * k
-    y2 = h2 * cosine - k * (0.5 * swell * cosine + h1 * sine * k)
+    ground = formulas.heights(north_west, east, south, twist, x, y, place.along, place.down)
+    x0, x1, x2, x3, y0, y1, y2 = formulas.course(k, height, sine, versine, *ground)
     u = _first_root(y0 - slope * x0, y1 - slope * x1, y2 - slope * x2, length)
     hit = at_cell & (u >= 0.0)
     distance = (x0 + u * (x1 + u * (x2 + u * x3))) * torch.sqrt(1.0 + slope * slope)

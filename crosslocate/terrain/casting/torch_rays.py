@@ -14,6 +14,7 @@ from torch import Tensor
 
 from crosslocate.geo import radii_of_curvature
 from crosslocate.terrain.casting.camera import Camera
+from crosslocate.terrain.casting.torch_formulas import polynomial
 from crosslocate.terrain.casting.track import GroundTrack
 
 STEEPEST = 1e6
@@ -132,22 +133,9 @@ def follow(eyes: Eyes, sin: Tensor, cos: Tensor) -> tuple[Tensor, Tensor]:
 
 def locate(path: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Raster column and row at ground distance s, and their derivatives by s; ``path`` ``[..., 12, U]``."""
-    found = []
-    for first in (0, 6):
-        value, slope = path[..., first + 4, :] + s * path[..., first + 5, :], path[..., first + 5, :]
-        for k in range(3, -1, -1):
-            slope = value + s * slope
-            value = path[..., first + k, :] + s * value
-        found += [value, slope]
-    return found[0], found[2], found[1], found[3]
-
-
-def arc(curvature: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """S = sin(k s) / k and V = (1 - cos(k s)) / k for curvature k, by their series as in ``kernels``."""
-    t = s * curvature
-    t2 = t * t
-    sine = s * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
-    return sine, 0.5 * s * t * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
+    column, along = polynomial(s, *path[..., :6, :].unbind(-2))
+    row, down = polynomial(s, *path[..., 6:, :].unbind(-2))
+    return column, row, along, down
 
 
 def borders(path: Tensor, shapes: Tensor, reach: float) -> tuple[Tensor, Tensor]:

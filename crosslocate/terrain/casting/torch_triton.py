@@ -10,12 +10,14 @@ Triton compiles the kernel at first use. With ``TRITON_INTERPRET=1`` in the envi
 the kernel runs on the processor, slowly; so it is tested.
 """
 
+from types import FunctionType
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from crosslocate.terrain.casting import torch_march
+from crosslocate.terrain.casting import torch_formulas, torch_march
 from crosslocate.terrain.casting.torch_rays import Strands
 from crosslocate.terrain.casting.torch_terrain import DeviceTerrain
 from crosslocate.terrain.elevation import sheets
@@ -25,6 +27,20 @@ LANES = 32
 
 OVERLAP = tl.constexpr(torch_march.OVERLAP)
 BLOCK_LEVELS = tl.constexpr(sheets.BLOCK_LEVELS)
+
+
+def _lanewise(formula):
+    """A function of ``torch_formulas`` as part of a kernel; Triton's interpreter wants its language among its names."""
+    return triton.jit(FunctionType(formula.__code__, globals(), formula.__name__))
+
+
+_polynomial = _lanewise(torch_formulas.polynomial)
+_arc = _lanewise(torch_formulas.arc)
+_sinking = _lanewise(torch_formulas.sinking)
+_passes_over = _lanewise(torch_formulas.passes_over)
+_is_below = _lanewise(torch_formulas.is_below)
+_heights = _lanewise(torch_formulas.heights)
+_course = _lanewise(torch_formulas.course)
 
 
 def march(
@@ -143,12 +159,9 @@ def _march(
         j = tl.minimum(tl.floor(tl.where(safe, tl.maximum(column, 0.0), 0.0)).to(tl.int32), columns - 2)
 
         slope = tl.load(rise + tl.maximum(pixel, 0)) * scale
-        t = s * k
-        t2 = t * t
-        sine = s * (1.0 - t2 / 6.0 * (1.0 - t2 / 20.0))
-        versine = 0.5 * s * t * (1.0 - t2 / 12.0 * (1.0 - t2 / 30.0))
-        bend, fall = versine + slope * sine, sine * k + slope * (1.0 - versine * k)
-        past = (highest - height - (1.0 + k * highest) * bend < 0.0) & (fall > 0.0)
+        sine, versine = _arc(k, s)
+        bend, fall = _sinking(k, sine, versine, slope)
+        past = _passes_over(k, highest, height, bend, fall)
         alive = alive & (s < max_distance) & (pixel >= 0) & (past == 0)
         at_block = alive & inside & (block > 0)
         at_cell = alive & inside & (block == 0)
@@ -169,9 +182,7 @@ def _march(
             ahead = at_cell & (apart != 0.0) & (to_diagonal > 0.0)
             length = tl.where(ahead, tl.minimum(length, to_diagonal), length)
         length = tl.minimum(tl.maximum(length, 0.0) + OVERLAP, tl.minimum(limit, max_distance) - s)
-        swell = 1.0 + k * top
-        above = top - height - swell * bend
-        clear = at_block & (above < 0.0) & (above - swell * fall * length < 0.0)
+        clear = at_block & _is_below(k, top, height, bend, fall, length)
 
         if tl.max(at_cell.to(tl.int32), axis=0) > 0:
             corner = posts + tl.load(offset + sheet) + i.to(tl.int64) * columns + j
@@ -184,16 +195,8 @@ def _march(
                 twist = 0.0 * (h_ne + h_sw + h_se)  # NaN in all of a cell with a void post
             else:
                 east, south, twist = h_ne, h_sw, h_se - h_ne - h_sw
-            h0 = h_nw + x * east + y * south + x * y * twist
-            h1 = along * east + down * south + (x * down + y * along) * twist
-            h2 = along * down * twist
-            cosine, swell = 1.0 - versine * k, 1.0 + h0 * k
-            x0 = swell * sine
-            x1 = swell * cosine + h1 * k * sine
-            x2, x3 = k * (h1 * cosine - 0.5 * swell * sine * k + h2 * sine), h2 * k * cosine
-            y0 = h0 - height - swell * versine
-            y1 = h1 * cosine - swell * sine * k
-            y2 = h2 * cosine - k * (0.5 * swell * cosine + h1 * sine * k)
+            h0, h1, h2 = _heights(h_nw, east, south, twist, x, y, along, down)
+            x0, x1, x2, x3, y0, y1, y2 = _course(k, height, sine, versine, h0, h1, h2)
             open_ = at_cell
             while tl.max(open_.to(tl.int32), axis=0) > 0:
                 slope = tl.load(rise + tl.maximum(pixel, 0)) * scale
@@ -228,21 +231,6 @@ def _path(path, layer, lane, count):
         tl.load(first + 10 * count),
         tl.load(first + 11 * count),
     )
-
-
-@triton.jit
-def _polynomial(s, p0, p1, p2, p3, p4, p5):
-    """Value and derivative."""
-    value, slope = p4 + s * p5, p5
-    slope = value + s * slope
-    value = p3 + s * value
-    slope = value + s * slope
-    value = p2 + s * value
-    slope = value + s * slope
-    value = p1 + s * value
-    slope = value + s * slope
-    value = p0 + s * value
-    return value, slope
 
 
 @triton.jit
