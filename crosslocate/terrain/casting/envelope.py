@@ -16,30 +16,28 @@ MOST_SECTORS = 8192
 
 
 class Envelopes(NamedTuple):
-    """The envelopes around one position; N sectors, L layers (see ``kernels.envelopes.survey``).
+    """The envelopes around one position; N sectors (see ``kernels.envelopes.survey``).
 
     Attributes:
         counts: Entries of each sector, int64 ``[N]``; -1 where it is not yet surveyed.
         starts: Ground distances of the entries ``[N, ENTRIES]``.
         slopes: Slopes that no terrain before the next entry exceeds ``[N, ENTRIES]``.
-        edges: Tracks along the first edges of the sectors ``[N + 1, L, 12]``.
     """
 
     counts: NDArray[np.int64]
     starts: NDArray[np.float64]
     slopes: NDArray[np.float64]
-    edges: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, focal_length: float, layers: int, room: "Envelopes | None" = None) -> "Envelopes":
+    def empty(cls, focal_length: float, room: "Envelopes | None" = None) -> "Envelopes":
         """Envelopes of which nothing is known, in the ``room`` of others if it fits."""
         sectors = sector_count(focal_length)
-        if room is not None and room.edges.shape == (sectors + 1, layers, 12):
+        if room is not None and len(room.counts) == sectors:
             room.counts[:] = -1
             return room
         size = (sectors, ENTRIES)
         counts = np.full(sectors, -1, np.int64)
-        return cls(counts, np.empty(size), np.empty(size), np.empty((sectors + 1, layers, 12)))
+        return cls(counts, np.empty(size), np.empty(size))
 
 
 def sector_count(focal_length: float) -> int:

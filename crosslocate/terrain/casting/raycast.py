@@ -107,7 +107,7 @@ class RayCaster:
         if camera.is_level:
             cast_level(self.ground, eye, float(camera.yaw), right, up, distance)
         else:
-            envelopes = self._envelopes(camera, eye)
+            envelopes = self._envelopes(camera)
             cast_rays(self.ground, eye, camera.axes(), right, up, *envelopes, distance)
         return Hits(camera, distance, self.terrain, self.refraction)
 
@@ -144,13 +144,13 @@ class RayCaster:
             last = self._kept.stand = Stand((longitude, latitude), tracks, curvature, self._alone(longitude, latitude))
         return last
 
-    def _envelopes(self, camera: Camera, eye: Eye) -> Envelopes:
+    def _envelopes(self, camera: Camera) -> Envelopes:
         """The envelopes around the camera as far as they are surveyed, kept for the next view from there."""
         key = camera.longitude, camera.latitude, camera.elevation, camera.focal_length
         last: tuple[object, Envelopes] | None = getattr(self._kept, "envelopes", None)
         if last is None or last[0] != key:
             room = last[1] if last is not None else None
-            last = self._kept.envelopes = key, Envelopes.empty(camera.focal_length, len(eye.unit), room)
+            last = self._kept.envelopes = key, Envelopes.empty(camera.focal_length, room)
         return last[1]
 
     def _reach(self, longitude: float, latitude: float) -> float:

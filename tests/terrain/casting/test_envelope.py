@@ -11,7 +11,6 @@ from crosslocate.terrain.casting.kernels.envelopes import survey
 from crosslocate.terrain.casting.kernels.pieces import CHUNK
 from crosslocate.terrain.casting.kernels.pitched import cast_rays
 from crosslocate.terrain.casting.kernels.sectors import direction_of, sector_of
-from crosslocate.terrain.casting.kernels.tracks import follow
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.dem import interpolate
 
@@ -44,7 +43,7 @@ def test_no_terrain_rises_above_the_envelope(height, surface, detail):
     elevation = float(caster.terrain.elevation_at(lon, lat)) + height
     focal = 400.0
     eye = caster.eye(lon, lat, elevation, focal)
-    counts, starts, slopes, _ = Envelopes.empty(focal, 1)
+    counts, starts, slopes = Envelopes.empty(focal)
     sectors = len(counts)
     layer = caster.terrain.layers[0]
     rng = np.random.default_rng(0)
@@ -78,11 +77,8 @@ def test_rays_of_a_pitched_camera_are_the_same_without_envelopes():
     ground = float(caster.terrain.elevation_at(-84.2306, 36.1983))
     camera = Camera(-84.2306, 36.1983, ground + 3, 1.0, -0.1, 0.2, 1.0, 90, 70)
     eye = caster.eye(camera.longitude, camera.latitude, camera.elevation, camera.focal_length)
-    envelopes = Envelopes.empty(camera.focal_length, 1)
-    sectors = len(envelopes.counts)
+    envelopes = Envelopes.empty(camera.focal_length)
     envelopes.counts[:], envelopes.starts[:, 0], envelopes.slopes[:, 0] = 1, 0.0, np.inf
-    for sector in range(sectors + 1):
-        follow(eye, *direction_of(4.0 * sector / sectors), envelopes.edges[sector])
     found = np.full((70, 90), -1, np.float32)
     cast_rays(caster.ground, eye, camera.axes(), *camera.image_plane(), *envelopes, found)
     np.testing.assert_allclose(

@@ -1,18 +1,146 @@
-"""Views of pitched and rolled cameras: one march for each pixel, from where the envelope lets it start."""
+"""Views of pitched and rolled cameras: every pixel's ray starts where the envelope of its sector lets it start.
+
+The rays of an image column go through their first cells together (``front``), the few that meet nothing there alone.
+"""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from crosslocate.terrain.casting.kernels.compiled import entry_point
+from crosslocate.terrain.casting.kernels.compiled import compiled, entry_point
 from crosslocate.terrain.casting.kernels.envelopes import survey
+from crosslocate.terrain.casting.kernels.front import (
+    AT,
+    BASE,
+    BOTTOM,
+    EAST,
+    END,
+    MOST,
+    NORTH,
+    PIXEL,
+    RIGHT,
+    RISE,
+    SECTOR,
+    SHARE,
+    SHRINK,
+    SLOPE,
+    WIDTH,
+    WORK,
+    S,
+    U,
+    X,
+    column_tracks,
+    directions,
+    gather,
+    locate,
+    move,
+    row_tracks,
+    solve,
+)
 from crosslocate.terrain.casting.kernels.images import BATCH, write
 from crosslocate.terrain.casting.kernels.march import march
 from crosslocate.terrain.casting.kernels.pieces import CHUNK
 from crosslocate.terrain.casting.kernels.rays import STEEPEST
-from crosslocate.terrain.casting.kernels.sectors import direction_of, sector_of
 from crosslocate.terrain.casting.kernels.tracks import follow
+
+STEPS = 6
+"""Cells through which rays are taken together."""
+
+
+@compiled
+def layer_at(ground: Any, eye: Any) -> int:
+    """The first layer that covers the eye."""
+    table, first = ground.table, ground.first
+    layer = 0
+    while layer < len(eye.unit) - 1 and not (
+        0.0 <= eye.origin[layer, 0] < table[first[layer], 0] - 1.0
+        and 0.0 <= eye.origin[layer, 1] < table[first[layer], 1] - 1.0
+    ):
+        layer += 1
+    return layer
+
+
+@compiled
+def place(ground: Any, eye: Any, layer: int, ray: int, s: float, work: Any) -> None:
+    """Let a ray start at ground distance s, in the sheet of a layer that is seen from there on."""
+    table, first = ground.table, ground.first
+    levels = first[layer + 1] - first[layer]
+    level, share, switch = 0, 1.0, 2.0 * eye.unit[layer]
+    while level + 1 < levels and switch <= s:
+        level += 1
+        share *= 0.5
+        switch *= 2.0
+    sheet = first[layer] + level
+    work[S + ray], work[U + ray], work[SHARE + ray] = s, 0.0, share
+    work[BASE + ray], work[WIDTH + ray] = table[sheet, 2], table[sheet, 0]
+    work[RIGHT + ray], work[BOTTOM + ray] = table[sheet, 0] - 1.0, table[sheet, 1] - 1.0
+    end = min(min(eye.alone, eye.max_distance), s + eye.stride)
+    work[END + ray] = min(end, switch) if level + 1 < levels else end
+
+
+@compiled
+def length_ratio(offset: float, ray: int, work: Any) -> float:
+    """Length of a ray in its horizontal distance."""
+    slope, rise = work[SLOPE + ray], work[RISE + ray]
+    if abs(slope) < STEEPEST:
+        return work[SHRINK + ray] * math.sqrt(1.0 + offset * offset + rise * rise)
+    return math.sqrt(1.0 + slope * slope)
+
+
+@compiled
+def advance(
+    ground: Any, eye: Any, layer: int, rays: int, paths: Any, part: Any, work: Any, offset: float, line: Any
+) -> None:
+    """Take rays to where they meet terrain.
+
+    Args:
+        ground: ``Ground``.
+        eye: ``Eye``.
+        layer: The one they start in.
+        rays: Their number.
+        paths: Work space, [L, 12].
+        part: Work space, [8].
+        work: Of the rays; they change places in it.
+        offset: Of the image column from the axis at unit focal length.
+        line: Receives the lengths of the rays that meet terrain, each at its `PIXEL`.
+    """
+    column_tracks(eye.coefficients[layer, 0], eye.origin[layer, 0], rays, work)
+    row_tracks(eye.coefficients[layer, 1], eye.origin[layer, 1], rays, work)
+    step = 0
+    while rays > 0:
+        locate(rays, work)
+        gather(ground.posts, rays, work)
+        solve(ground.triangles, eye.curvature, eye.height, rays, work)
+        step += 1
+        left = 0
+        for ray in range(rays):
+            x, s = work[X + ray], work[S + ray] + work[U + ray]
+            if x < 0.0:
+                if step < STEPS and work[AT + ray] >= 0.0 and s < work[END + ray]:
+                    if left < ray:
+                        move(ray, left, work)
+                    left += 1
+                    continue
+                x = march(
+                    ground.posts,
+                    ground.tops,
+                    ground.table,
+                    ground.first,
+                    ground.triangles,
+                    eye.unit,
+                    eye.stride,
+                    paths,
+                    part,
+                    follow(eye, work[EAST + ray], work[NORTH + ray], paths),
+                    eye.height,
+                    work[SLOPE + ray],
+                    s,
+                    eye.max_distance,
+                )
+            if x < np.inf:
+                line[int(work[PIXEL + ray])] = x * length_ratio(offset, ray, work)
+        rays = left
 
 
 @entry_point
@@ -25,10 +153,9 @@ def cast_rays(
     counts: Any,
     starts: Any,
     slopes: Any,
-    edges: Any,
     out: Any,
 ) -> None:
-    """Cast one march per pixel, starting where the envelope of its sector first reaches the slope of its ray.
+    """Cast a camera of any orientation.
 
     Args:
         ground: ``Ground``.
@@ -39,78 +166,46 @@ def cast_rays(
         counts: Entries of the envelope of each sector, ``[N]``; -1 for one not yet surveyed.
         starts: Distances of the entries of the envelopes, ``[N, K]``.
         slopes: Their slopes, ``[N, K]``.
-        edges: Tracks on all layers along the first edge of each sector, ``[N + 1, L, 12]``.
         out: As in :func:`cast_level`.
     """
-    posts, tops, table, first_sheet, unit = ground.posts, ground.tops, ground.table, ground.first, eye.unit
-    sectors = len(counts)
-    paths = np.empty((len(eye.unit), 12))
-    part = np.empty(8)
+    sectors, height = len(counts), len(up)
+    paths, part = np.empty((len(eye.unit), 12)), np.empty(8)
     places, gaps = np.empty(3 * CHUNK, np.int64), np.empty(CHUNK)
-    batch = np.empty((BATCH, len(up)), np.float32)
+    batch, work = np.empty((BATCH, height), np.float32), np.empty(WORK)
+    layer = layer_at(ground, eye)
     sky = out[0, 0]
-    meridional, transverse = eye.curvature[0], eye.curvature[1]
     for first in range(0, len(right), BATCH):
         columns = min(BATCH, len(right) - first)
         batch[:] = sky
         for v in range(columns):
             offset = right[first + v]
             sector, entries, n = -1, 0, 0
-            left_east = left_north = right_east = right_north = scale = 0.0
-            for w in range(len(up) - 1, -1, -1):
-                east = axes[2, 0] + up[w] * axes[1, 0] + offset * axes[0, 0]
-                north = axes[2, 1] + up[w] * axes[1, 1] + offset * axes[0, 1]
-                upward = axes[2, 2] + up[w] * axes[1, 2] + offset * axes[0, 2]
-                level_length = max(math.sqrt(east * east + north * north), 1e-12)
-                shrink = 1.0 / level_length
-                slope = min(max(upward * shrink, -STEEPEST), STEEPEST)
-                now = sector_of(east, north, sectors)
-                if now != sector:
-                    sector = now
-                    left_east, left_north = direction_of(4.0 * sector / sectors)
-                    right_east, right_north = direction_of(4.0 * (sector + 1) / sectors)
-                    scale = 1.0 / (left_east * right_north - left_north * right_east)
-                    if counts[sector] < 0:
-                        counts[sector] = survey(
-                            ground, eye, sector, sectors, paths, part, places, gaps, starts[sector], slopes[sector]
-                        )
-                        follow(eye, left_east, left_north, edges[sector])
-                        follow(eye, right_east, right_north, edges[sector + 1])
-                    entries = counts[sector]
-                    n = min(n, entries)
-                while n > 0 and slopes[sector, n - 1] >= slope:
-                    n -= 1
-                while n < entries and slopes[sector, n] < slope:
-                    n += 1
-                if n == entries:
-                    continue
-                east, north = east * shrink, north * shrink
-                near = (east * right_north - north * right_east) * scale
-                far = (left_east * north - left_north * east) * scale
-                for layer in range(len(paths)):
-                    for k in range(12):
-                        paths[layer, k] = near * edges[sector, layer, k] + far * edges[sector + 1, layer, k]
-                    paths[layer, 0], paths[layer, 6] = edges[sector, layer, 0], edges[sector, layer, 6]
-                curvature = meridional * north * north + transverse * east * east
-                x = march(
-                    posts,
-                    tops,
-                    table,
-                    first_sheet,
-                    ground.triangles,
-                    unit,
-                    eye.stride,
-                    paths,
-                    part,
-                    curvature,
-                    eye.height,
-                    slope,
-                    starts[sector, n],
-                    eye.max_distance,
-                )
-                if x < np.inf:
-                    if abs(slope) < STEEPEST:
-                        batch[v, len(up) - 1 - w] = x * shrink * math.sqrt(1.0 + offset * offset + up[w] * up[w])
-                    else:
-                        batch[v, len(up) - 1 - w] = x * math.sqrt(1.0 + slope * slope)
+            for begin in range(0, height, MOST):
+                count = min(MOST, height - begin)
+                for k in range(count):
+                    work[RISE + k] = up[height - 1 - begin - k]
+                directions(axes, offset, count, sectors, work)
+                rays = 0
+                for k in range(count):
+                    now, slope = int(work[SECTOR + k]), work[SLOPE + k]
+                    if now != sector:
+                        sector = now
+                        if counts[sector] < 0:
+                            counts[sector] = survey(
+                                ground, eye, sector, sectors, paths, part, places, gaps, starts[sector], slopes[sector]
+                            )
+                        entries = counts[sector]
+                        n = min(n, entries)
+                    while n > 0 and slopes[sector, n - 1] >= slope:
+                        n -= 1
+                    while n < entries and slopes[sector, n] < slope:
+                        n += 1
+                    if n == entries:
+                        continue
+                    work[PIXEL + rays], work[RISE + rays] = begin + k, work[RISE + k]
+                    work[EAST + rays], work[NORTH + rays] = work[EAST + k], work[NORTH + k]
+                    work[SLOPE + rays], work[SHRINK + rays] = slope, work[SHRINK + k]
+                    place(ground, eye, layer, rays, starts[sector, n], work)
+                    rays += 1
+                advance(ground, eye, layer, rays, paths, part, work, offset, batch[v])
         write(batch, first, columns, out)
