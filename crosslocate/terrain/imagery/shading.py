@@ -14,9 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crosslocate.terrain.imagery.appearance import Appearance, Colour
+from crosslocate.terrain.imagery.landcover import SKY_CLASS, WATER
 from crosslocate.terrain.imagery.noise import fractal_noises, textures, value_noise
 
-SKY, WATER, FOREST, ROCK, MEADOW, ICE = range(6)
 _CLASS_WOODS = (0.0, 0.0, 0.30, -0.1, -0.22, -0.5)
 _CLASS_ROCK = (0.0, 0.0, -0.35, 0.55, -0.25, -0.1)
 _CLASS_SNOW = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -191,7 +191,7 @@ def _ragged(kind: Any, distance: Any, v: int, u: int, footprint: float, across: 
     if a < 0 or b < 0 or a >= kind.shape[0] or b >= kind.shape[1]:
         return here
     there, metres = kind[a, b], distance[a, b]
-    if there in (SKY, WATER) or abs(metres - distance[v, u]) > 0.1 * distance[v, u]:
+    if there in (SKY_CLASS, WATER) or abs(metres - distance[v, u]) > 0.1 * distance[v, u]:
         return here
     return there
 

@@ -8,11 +8,12 @@ from synthetic_terrain import NO_CURVATURE, camera_at_home, grid_dem, jacksboro_
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.imagery.appearance import Appearance, draw_appearance
+from crosslocate.terrain.imagery.landcover import MEADOW
 from crosslocate.terrain.imagery.noise import fractal_noises, gaussians, hash_unit, value_noise
 from crosslocate.terrain.imagery.photo import photo, shaded_ground
 from crosslocate.terrain.imagery.relief import Relief, metres_per_post
 from crosslocate.terrain.imagery.sensor import develop, encode_jpeg
-from crosslocate.terrain.imagery.shading import MEADOW, radiance, texture
+from crosslocate.terrain.imagery.shading import radiance, texture
 
 CLEAR = draw_appearance(np.random.default_rng(1))._replace(
     sun_light=(1.0, 1.0, 1.0), cloud_cover=-1.0, haze_length=1e6, relief=0.0, snow=0.0, grain=0.0, blur=0.3
