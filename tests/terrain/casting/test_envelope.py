@@ -11,6 +11,7 @@ from crosslocate.terrain.casting.kernels.envelopes import survey
 from crosslocate.terrain.casting.kernels.pieces import CHUNK
 from crosslocate.terrain.casting.kernels.pitched import cast_rays
 from crosslocate.terrain.casting.kernels.sectors import direction_of, sector_of
+from crosslocate.terrain.casting.kernels.slabs import SLABS
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.dem import interpolate
 
@@ -48,7 +49,7 @@ def test_no_terrain_rises_above_the_envelope(height, surface, detail):
     layer = caster.terrain.layers[0]
     rng = np.random.default_rng(0)
     for sector in rng.integers(0, sectors, 40):
-        work = np.empty((1, 12)), np.empty(8), np.empty(3 * CHUNK, np.int64), np.empty(CHUNK)
+        work = np.empty((1, 12)), np.empty(8), np.empty(3 * CHUNK, np.int64), np.empty(CHUNK), np.empty(SLABS)
         count = survey(caster.ground, eye, sector, sectors, *work, starts[sector], slopes[sector])
         start, slope = starts[sector, :count], slopes[sector, :count]
         assert start[0] == 0

@@ -1,5 +1,6 @@
 """Envelopes of sectors: the slope that no terrain exceeds up to a distance."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,10 @@ import numpy as np
 from crosslocate.terrain.casting.kernels.boxes import highest_in
 from crosslocate.terrain.casting.kernels.compiled import compiled
 from crosslocate.terrain.casting.kernels.pieces import CHUNK, PIECE, compare, fit_chunk
-from crosslocate.terrain.casting.kernels.rays import MILD, STEEPEST, arc, horizon
+from crosslocate.terrain.casting.kernels.rays import MILD, arc, horizon
 from crosslocate.terrain.casting.kernels.sectors import breadth, direction_of
+from crosslocate.terrain.casting.kernels.slabs import CUT, SLACK, SLOPE, TOP, cut, highest, slope_of, slopes_of
 from crosslocate.terrain.casting.kernels.tracks import follow, stretch
-
-SLACK = 1e-6
-"""Added to envelopes against rounding, and against the change of the earth's radius across a sector."""
 
 HALF_WIDE = 0.4
 """Half width in cells up to which one block of tops is looked up for a piece of a sector; four beyond it."""
@@ -29,7 +28,7 @@ NEAR_GROWTH = 1.3
 LEAST_GROWTH = 1.004
 """Ratio of distances of successive entries of an envelope, at least."""
 
-BORDER = 2.0
+BORDER = 4.0
 """Cells along the border of a sheet in which sectors are not surveyed."""
 
 
@@ -56,6 +55,50 @@ def close(
 
 
 @compiled
+def note(starts: Any, slopes: Any, count: int, s: float, slope: float) -> int:
+    """Add to an envelope that terrain from s on has a higher slope than all before; returns the number of entries."""
+    while count > 0 and starts[count - 1] > s:
+        count -= 1
+    if count == 0:
+        starts[0] = 0.0
+        count = 1
+    elif s >= starts[count - 1] * LEAST_GROWTH:
+        starts[count] = s
+        count += 1
+    slopes[count - 1] = slope
+    return count
+
+
+@compiled
+def inside(table: Any, sheet: int, part: Any, s: float, border: float) -> bool:
+    """Whether a track is so many cells from the border of the sheet at ground distance s."""
+    d = s - part[7]
+    column, row = part[0] + d * (part[1] + d * part[2]), part[3] + d * (part[4] + d * part[5])
+    return border <= column < table[sheet, 0] - 1.0 - border and border <= row < table[sheet, 1] - 1.0 - border
+
+
+@compiled
+def highest_along(
+    posts: Any, table: Any, triangles: bool, sheet: int, part: Any, near: float, far: float, wide: float
+) -> float:
+    """Height that terrain does not exceed up to 1.5 times ``wide`` cells beside a track between two distances."""
+    d, e = near - part[7], far - part[7]
+    column, row = part[0] + d * (part[1] + d * part[2]), part[3] + d * (part[4] + d * part[5])
+    column_, row_ = part[0] + e * (part[1] + e * part[2]), part[3] + e * (part[4] + e * part[5])
+    aside = 1.5 * wide
+    return highest_in(
+        posts,
+        table,
+        triangles,
+        sheet,
+        min(column, column_) - aside,
+        max(column, column_) + aside,
+        min(row, row_) - aside,
+        max(row, row_) + aside,
+    )
+
+
+@compiled
 def survey(
     ground: Any,
     eye: Any,
@@ -65,6 +108,7 @@ def survey(
     part: Any,
     places: Any,
     gaps: Any,
+    work: Any,
     starts: Any,
     slopes: Any,
 ) -> int:
@@ -79,6 +123,7 @@ def survey(
         part: Work space, [8].
         places: Work space, int64 [3 * CHUNK].
         gaps: Work space, [CHUNK].
+        work: Work space, [SLABS].
         starts: Receives ground distances, growing from 0.
         slopes: Receives slopes, growing: no terrain of the sector before ``starts[n + 1]`` exceeds ``slopes[n]``.
 
@@ -92,7 +137,7 @@ def survey(
     half_width = abs(east * left_ - north * left) * 1.01
     curvature = follow(eye, east, north, paths)
     outside = False
-    count, steepest, near, s, pace = 0, -np.inf, 0.5, 0.0, 1.0
+    count, steepest, s, pace = 0, -np.inf, 0.0, 1.0
     while s < reach:
         limit = horizon(curvature, height, highest_of_all, steepest) if count > 0 else np.inf
         if s >= limit:
@@ -102,104 +147,94 @@ def survey(
             break
         c0, c1, c2, r0, r1, r2 = part[0], part[1], part[2], part[3], part[4], part[5]
         end, begin = part[6], part[7]
-        right, bottom = table[sheet, 0] - 1 - BORDER, table[sheet, 1] - 1 - BORDER
-        pace = max(abs(c1), abs(r1))
+        along, down = c1 + 2.0 * (s - begin) * c2, r1 + 2.0 * (s - begin) * r2
+        pace = max(abs(along), abs(down))
+        across = abs(along) > abs(down)
+        lean = 1.02 * min(abs(along), abs(down)) / pace
+        broad = math.sqrt(1.0 + lean * lean)
+        beside = table[sheet, 0] if across else 1
+        over = 1 if across else table[sheet, 0]
+        sense = 1 if (along if across else down) > 0.0 else -1
         spread = half_width * breadth(eye, ground, sheet)
         fine = NEAR_CELLS / pace
         room = CHUNK // 8
         while s < end:
-            # a piece, or a chunk of pieces of which those may count that rise above the envelope so far
-            pieces, step = 1, 0.0
-            gaps[0] = 1.0
-            if s < fine:
-                near = max(near, s * NEAR_GROWTH)
-                step = min(near, end) - s
-            else:
-                step = 1.0 / pace
-                wide = (s + room * PIECE / pace) * spread + 1e-3
-                if wide <= WIDEST and abs(steepest) < MILD:
-                    narrow = wide <= HALF_WIDE
-                    step = ((PIECE if narrow else 2.0 * PIECE) - 2.0 * wide) / pace
-                    pieces = fit_chunk(table, sheet, part, s, step, min(room, int((end - s) / step) + 1), BORDER)
-                    if pieces > 0:
-                        found = compare(
-                            tops,
-                            table,
-                            sheet,
-                            part,
-                            curvature,
-                            height,
-                            steepest,
-                            s,
-                            step,
-                            pieces,
-                            not narrow,
-                            places,
-                            gaps,
-                        )
-                        if found == 0:
-                            s += pieces * step
-                            room = min(2 * room, CHUNK)
-                            continue
-                    else:
-                        pieces, step = 1, 1.0 / pace
-                        gaps[0] = 1.0
-            chunk = s
-            before = steepest
-            s = min(chunk + pieces * step, end)
-            for k in range(pieces):
-                if not gaps[k] > 0.0:
+            # a chunk of pieces, of which those may count that rise above the envelope so far
+            wide = (s + room * PIECE / pace) * spread + 1e-3
+            narrow = wide <= HALF_WIDE
+            if not narrow:
+                wide = (s + 2.0 * room * PIECE / pace) * spread + 1e-3
+                if wide > WIDEST:
+                    if room == 1:
+                        return close(curvature, height, highest_of_all, starts, slopes, count, s, reach)
+                    room = 1
                     continue
-                if steepest > before and k > 8:
-                    s = min(chunk + k * step, end)
+            step = ((PIECE if narrow else 2.0 * PIECE) - 2.0 * wide) / pace
+            blind = s < fine or abs(steepest) >= MILD
+            most = min(CHUNK // 8 if blind else room, int((end - s) / step) + 1)
+            pieces = fit_chunk(table, sheet, part, s, step, most, BORDER)
+            if pieces == 0:
+                if not (inside(table, sheet, part, s, BORDER) and inside(table, sheet, part, s + step, BORDER)):
+                    outside = True  # beyond the border of a sheet others may lie beside the middle of the sector
                     break
-                at, stop = chunk + k * step, min(chunk + (k + 1) * step, end)
-                while at < stop:
-                    length = min(1.0 / pace, stop - at)
-                    d = at - begin
-                    column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
-                    along, down = c1 + 2.0 * d * c2, r1 + 2.0 * d * r2
-                    if not (BORDER <= column < right and BORDER <= row < bottom):
-                        outside = True
-                        break
-                    wide = (at + length) * spread + 1e-3
-                    if wide > WIDEST:
-                        return close(curvature, height, highest_of_all, starts, slopes, count, at, reach)
-                    highest = highest_in(
-                        posts,
-                        table,
-                        ground.triangles,
-                        sheet,
-                        min(column, column + along * length) - wide,
-                        max(column, column + along * length) + wide,
-                        min(row, row + down * length) - wide,
-                        max(row, row + down * length) + wide,
-                    )
-                    if highest > -np.inf:
-                        # Y is largest at the near end; X is taken at the end that makes Y / X largest.
-                        sine, versine = arc(curvature, at)
-                        rise = highest - height - (1.0 + curvature * highest) * versine
-                        if rise <= 0.0:
-                            sine, _ = arc(curvature, at + length)
-                        slope = min(rise / ((1.0 + curvature * highest) * sine) + SLACK, STEEPEST)
+                pieces, blind = 1, True  # the track turns in it
+            chunk, before = s, steepest
+            s = min(chunk + pieces * step, end)
+            at, stop = chunk, s
+            if not blind:
+                found = compare(
+                    tops, table, sheet, part, curvature, height, steepest, chunk, step, pieces, not narrow, places, gaps
+                )
+                if found == 0:
+                    room = min(2 * room, CHUNK)
+                    continue
+                k = 0
+                while not gaps[k] > 0.0:
+                    k += 1
+                at = chunk + k * step
+                k = pieces
+                while not gaps[k - 1] > 0.0:
+                    k -= 1
+                stop = min(chunk + k * step, end)
+            # the sides of the sector meet a line of posts before or behind its middle
+            at, stop = max(at - wide * lean / pace, 0.0), stop + wide * lean / pace
+            d = at - begin
+            column, row = c0 + d * (c1 + d * c2), r0 + d * (r1 + d * r2)
+            along, down = c1 + 2.0 * d * c2, r1 + 2.0 * d * r2
+            if across:
+                number = cut(row, down, r2, column, along, c2, at, stop - at, spread, broad, work)
+                line = int(column)
+            else:
+                number = cut(column, along, c2, row, down, r2, at, stop - at, spread, broad, work)
+                line = int(row)
+            if number == 0:
+                return close(curvature, height, highest_of_all, starts, slopes, count, at, reach)
+            highest(posts, table[sheet, 2] + line * over, over, beside, sense, ground.triangles, number, work)
+            slopes_of(curvature, height, at, spread, lean / pace, number, work)
+            for k in range(number):
+                if work[SLOPE + k] > steepest:
+                    near, far = at + work[CUT + k], at + work[CUT + k + 1]
+                    # near terrain above the eye is looked at in parts: its slope depends much on where it begins
+                    whole = near >= fine or work[TOP + k] <= height
+                    while near < far:
+                        to = far if whole else min(near + max((NEAR_GROWTH - 1.0) * near, 0.5), far)
+                        slope = work[SLOPE + k]
+                        aside = (to * spread + 1e-3) * lean / pace
+                        if not whole:
+                            top = highest_along(
+                                posts, table, ground.triangles, sheet, part, near, to, to * spread + 1e-3
+                            )
+                            slope = slope_of(curvature, height, top, max(near - aside, 0.0), to + aside)
                         if slope > steepest:
+                            if count == len(starts) - 1:
+                                return close(curvature, height, highest_of_all, starts, slopes, count, near, reach)
                             steepest = slope
-                            if count == 0 or at >= starts[count - 1] * LEAST_GROWTH:
-                                if count == len(starts) - 1:
-                                    return close(curvature, height, highest_of_all, starts, slopes, count, at, reach)
-                                starts[count] = at if count > 0 else 0.0
-                                count += 1
-                            slopes[count - 1] = slope
-                    at += length
-                if outside:
-                    s = at
-                    break
-            if outside:
-                break
+                            count = note(starts, slopes, count, max(near - aside, 0.0), slope)
+                        near = to
             room = max(room // 2, CHUNK // 8) if steepest > before else min(2 * room, CHUNK)
             if steepest > before and s < end:
                 end = min(end, max(horizon(curvature, height, highest_of_all, steepest), s))
-        if outside:  # the border of the sheet: beyond it others may lie beside the middle of the sector
+        if outside:
             break
     if s >= reach:
         return count

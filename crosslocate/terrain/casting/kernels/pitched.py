@@ -42,6 +42,7 @@ from crosslocate.terrain.casting.kernels.images import BATCH, write
 from crosslocate.terrain.casting.kernels.march import march
 from crosslocate.terrain.casting.kernels.pieces import CHUNK
 from crosslocate.terrain.casting.kernels.rays import STEEPEST
+from crosslocate.terrain.casting.kernels.slabs import SLABS
 from crosslocate.terrain.casting.kernels.tracks import follow
 
 STEPS = 6
@@ -171,7 +172,7 @@ def cast_rays(
     sectors, height = len(counts), len(up)
     paths, part = np.empty((len(eye.unit), 12)), np.empty(8)
     places, gaps = np.empty(3 * CHUNK, np.int64), np.empty(CHUNK)
-    batch, work = np.empty((BATCH, height), np.float32), np.empty(WORK)
+    batch, work, slabs = np.empty((BATCH, height), np.float32), np.empty(WORK), np.empty(SLABS)
     layer = layer_at(ground, eye)
     sky = out[0, 0]
     for first in range(0, len(right), BATCH):
@@ -192,7 +193,17 @@ def cast_rays(
                         sector = now
                         if counts[sector] < 0:
                             counts[sector] = survey(
-                                ground, eye, sector, sectors, paths, part, places, gaps, starts[sector], slopes[sector]
+                                ground,
+                                eye,
+                                sector,
+                                sectors,
+                                paths,
+                                part,
+                                places,
+                                gaps,
+                                slabs,
+                                starts[sector],
+                                slopes[sector],
                             )
                         entries = counts[sector]
                         n = min(n, entries)
