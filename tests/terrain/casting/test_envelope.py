@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from affine import Affine
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from synthetic_terrain import effective_radius, jacksboro, jacksboro_caster
 
@@ -13,7 +14,7 @@ from crosslocate.terrain.casting.kernels.pitched import cast_rays
 from crosslocate.terrain.casting.kernels.sectors import direction_of, sector_of
 from crosslocate.terrain.casting.kernels.slabs import SLABS
 from crosslocate.terrain.casting.raycast import RayCaster
-from crosslocate.terrain.elevation.dem import interpolate
+from crosslocate.terrain.elevation.dem import WGS84_CRS, Dem, interpolate
 
 
 @settings(deadline=None)  # the first call compiles
@@ -36,31 +37,24 @@ def test_sectors_are_about_a_pixel_wide():
     assert 0.3 < width.min() < width.max() < 1.2
 
 
-@pytest.mark.parametrize("height", [0.5, 30.0, 300.0])
-@pytest.mark.parametrize("surface", ["bilinear", "triangles"])
-@pytest.mark.parametrize("detail", [None, 1.0])
-def test_no_terrain_rises_above_the_envelope(height, surface, detail):
-    caster, lon, lat = RayCaster(jacksboro(), surface=surface, detail=detail), -84.2306, 36.1983
+def survey_sectors(caster, lon, lat, height, focal, count, rng):
+    """Envelopes of some sectors around a place, and what of the terrain in them rises how far, beside the bound."""
     elevation = float(caster.terrain.elevation_at(lon, lat)) + height
-    focal = 400.0
     eye = caster.eye(lon, lat, elevation, focal)
     counts, starts, slopes = Envelopes.empty(focal)
-    sectors = len(counts)
     layer = caster.terrain.layers[0]
-    rng = np.random.default_rng(0)
-    for sector in rng.integers(0, sectors, 40):
+    for sector in rng.integers(0, len(counts), count):
         work = np.empty((1, 12)), np.empty(8), np.empty(3 * CHUNK, np.int64), np.empty(CHUNK), np.empty(SLABS)
-        count = survey(caster.ground, eye, sector, sectors, *work, starts[sector], slopes[sector])
-        start, slope = starts[sector, :count], slopes[sector, :count]
+        entries = survey(caster.ground, eye, sector, len(counts), *work, starts[sector], slopes[sector])
+        start, slope = starts[sector, :entries], slopes[sector, :entries]
         assert start[0] == 0
         assert (np.diff(start) > 0).all()
         assert (np.diff(slope) > 0).all()
-        for edge in rng.uniform(sector, sector + 1, 3):
-            azimuth = float(np.arctan2(*direction_of(4 * edge / sectors)))
-            distance = np.geomspace(0.5, 25_000, 1500)
-            if detail is not None:
-                distance = distance[distance < eye.unit[0] * 2]  # from there on smoothed terrain is seen
-            posts = on_triangles if surface == "triangles" else interpolate
+        for edge in (sector, *rng.uniform(sector, sector + 1, 3), sector + 1):
+            azimuth = float(np.arctan2(*direction_of(4 * edge / len(counts))))
+            distance = np.geomspace(0.5, 25_000, 3000)
+            distance = distance[distance < eye.unit[0] * 2]  # from there on smoothed terrain is seen
+            posts = on_triangles if caster.surface == "triangles" else interpolate
             column, row = layer.pixel_of(*destination(lon, lat, azimuth, distance))
             terrain = posts(layer.elevation, column, row)
             radius = effective_radius(caster, lat, azimuth)
@@ -68,9 +62,39 @@ def test_no_terrain_rises_above_the_envelope(height, surface, detail):
             seen = ((radius + terrain) * np.cos(t) - radius - elevation) / ((radius + terrain) * np.sin(t))
             bound = slope[np.searchsorted(start, distance, side="right") - 1]
             known = ~np.isnan(terrain)
-            assert (seen[known] <= bound[known]).all()
-            if height > 1:
-                assert np.max(seen[known]) > slope[-2] - 0.2  # a bound that is of use
+            yield seen[known], bound[known], slope
+
+
+@pytest.mark.parametrize("height", [0.5, 30.0, 300.0])
+@pytest.mark.parametrize("surface", ["bilinear", "triangles"])
+@pytest.mark.parametrize("detail", [None, 1.0])
+def test_no_terrain_rises_above_the_envelope(height, surface, detail):
+    caster = RayCaster(jacksboro(), surface=surface, detail=detail)
+    for seen, bound, slope in survey_sectors(caster, -84.2306, 36.1983, height, 400.0, 40, np.random.default_rng(0)):
+        assert (seen <= bound).all()
+        if height > 1:
+            assert np.max(seen) > slope[-2] - 0.2  # a bound that is of use
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32),
+    st.floats(0.0, 400.0),
+    st.floats(0.2, 200.0),
+    st.sampled_from(["bilinear", "triangles"]),
+    st.sampled_from([60.0, 300.0, 1500.0]),
+)
+def test_no_rough_terrain_rises_above_the_envelope(seed, rough, height, surface, focal):
+    rng = np.random.default_rng(seed)
+    hills = 400 * np.sin(np.arange(160) / 9)[:, None] * np.cos(np.arange(170) / 7)
+    elevation = (1000 + hills + rough * rng.random((160, 170))).astype(np.float32)
+    elevation[rng.random(elevation.shape) < 0.002] = np.nan
+    dem = Dem(elevation, Affine(1 / 2400, 0, 7.0, 0, -1 / 3600, 46.0), WGS84_CRS)
+    caster = RayCaster(dem, surface=surface)
+    lon, lat = (float(a) for a in dem.position_of(*rng.uniform(3, 150, 2)))
+    assume(np.isfinite(dem.elevation_at(lon, lat)))
+    for seen, bound, _ in survey_sectors(caster, lon, lat, height, focal, 12, rng):
+        assert (seen <= bound).all()
 
 
 def test_rays_of_a_pitched_camera_are_the_same_without_envelopes():
