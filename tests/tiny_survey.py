@@ -38,11 +38,12 @@ def tiny_plan(storage):
 
 
 def storage_of(text: str):
-    """``files:5`` or ``shards:5``: views of a chunk."""
+    """``files:5`` or ``shards:5``: views of a chunk; or ``live``."""
+    from crosslocate.terrain.job.live import Live
     from crosslocate.terrain.job.storage import Files, Shards
 
-    kind, _, views = text.partition(":")
-    return {"files": Files, "shards": Shards}[kind](int(views))
+    kind, *views = text.split(":")
+    return {"files": Files, "shards": Shards, "live": Live}[kind](*map(int, views))
 
 
 def die_after(seconds: float) -> None:
