@@ -62,7 +62,7 @@ def note(starts: Any, slopes: Any, count: int, s: float, slope: float) -> int:
     if count == 0:
         starts[0] = 0.0
         count = 1
-    elif s >= starts[count - 1] * LEAST_GROWTH:
+    elif s > starts[count - 1] * LEAST_GROWTH:
         starts[count] = s
         count += 1
     slopes[count - 1] = slope
