@@ -58,7 +58,7 @@ def test_processes_of_one_run_share_its_folder(tmp_path, monkeypatch):
 LAUNCHED = """
 import os, sys, time
 from crosslocate.config.folders import unused_folder
-print(unused_folder(sys.argv[1] + os.environ["RANK"]), flush=True)
+os.write(1, (unused_folder(sys.argv[1] + os.environ["RANK"]) + "\\n").encode())  # whole: others write there too
 sys.exit(os.environ["TORCHELASTIC_RESTART_COUNT"] == "0")
 """
 
