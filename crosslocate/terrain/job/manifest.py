@@ -9,7 +9,7 @@ from crosslocate.errors import TerrainError
 
 MANIFEST = "manifest.json"
 FORMAT = 2
-RENDERER = 2
+RENDERER = 3
 """Revision of the images: raised whenever the same plan gives other pictures."""
 
 
