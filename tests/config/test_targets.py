@@ -1,5 +1,7 @@
 """A checkpoint's configuration calls what conf/ calls, and nothing else."""
 
+import json
+
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -8,9 +10,11 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from crosslocate.config.app import conf_dir
+from crosslocate.config.build import build
 from crosslocate.config.schema import register
 from crosslocate.config.targets import TRUSTED, own_targets, require_trusted
-from crosslocate.errors import CheckpointError
+from crosslocate.errors import CheckpointError, ConfigError
+from crosslocate.lit.restore import CONFIG_KEY, saved_config
 
 HOSTILE = {"_target_": "numpy.testing.measure", "code_str": "raise SystemExit", "times": 1}
 
@@ -132,3 +136,24 @@ def test_a_target_is_found_however_deep_it_is(beside, path, below):
         node = [beside, node] if step else {"a": beside, "b": node}
     with pytest.raises(CheckpointError):
         require_trusted(node, "file")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"loss": {"margin": "\\${CALL}"}},
+        {"d": "$", "loss": {"margin": "${d}{CALL}"}},
+        {"d": "$", "loss": {"margin": [{"a": ["${d}{CALL}"]}]}},
+        {"d": "$", "loss": {"more": {"${d}{CALL}": 1}}},
+        {"loss": {"margin": "${oc.env:CROSSLOCATE_CACHE,'\\${CALL}'}"}},
+    ],
+)
+def test_nothing_is_called_that_is_hidden_until_interpolations_are_resolved(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("CROSSLOCATE_CACHE", raising=False)
+    made = tmp_path / "made"
+    text = json.dumps(config).replace("CALL", f"oc.create:{{_target_:os.makedirs,name:{made}}}")
+    config = json.loads(text)
+    config["loss"]["_target_"] = "crosslocate.models.losses.TripletLoss"
+    with pytest.raises((CheckpointError, ConfigError), match=r"oc\.create"):
+        build(saved_config({CONFIG_KEY: config}, tmp_path / "a.ckpt").loss)
+    assert not made.exists()
