@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -15,6 +17,7 @@ from crosslocate.terrain.casting.kernels.sectors import direction_of, sector_of
 from crosslocate.terrain.casting.kernels.slabs import SLABS
 from crosslocate.terrain.casting.raycast import RayCaster
 from crosslocate.terrain.elevation.dem import WGS84_CRS, Dem, interpolate
+from crosslocate.terrain.elevation.terrain import Terrain
 
 
 @settings(deadline=None)  # the first call compiles
@@ -44,8 +47,9 @@ def survey_sectors(caster, lon, lat, height, focal, count, rng):
     counts, starts, slopes = Envelopes.empty(focal)
     layer = caster.terrain.layers[0]
     for sector in rng.integers(0, len(counts), count):
-        work = np.empty((1, 12)), np.empty(8), np.empty(3 * CHUNK, np.int64), np.empty(CHUNK), np.empty(SLABS)
-        entries = survey(caster.ground, eye, sector, len(counts), *work, starts[sector], slopes[sector])
+        tracks = np.empty((1, 12)), np.empty((1, 12)), np.empty(8)
+        work = np.empty(3 * CHUNK, np.int64), np.empty(CHUNK), np.empty(SLABS)
+        entries = survey(caster.ground, eye, sector, len(counts), *tracks, *work, starts[sector], slopes[sector])
         start, slope = starts[sector, :entries], slopes[sector, :entries]
         assert start[0] == 0
         assert (np.diff(start) > 0).all()
@@ -82,33 +86,75 @@ def test_no_terrain_rises_above_the_envelope(height, surface, detail):
     st.floats(0.0, 400.0),
     st.floats(0.2, 200.0),
     st.sampled_from(["bilinear", "triangles"]),
-    st.sampled_from([60.0, 300.0, 1500.0]),
+    st.floats(10.0, 1500.0),
+    st.sampled_from([0.0, -30.0, 46.0, 70.0, 84.0]),
+    st.floats(0.1, 10.0),
 )
-def test_no_rough_terrain_rises_above_the_envelope(seed, rough, height, surface, focal):
+def test_no_rough_terrain_rises_above_the_envelope(seed, rough, height, surface, focal, latitude, ratio):
     rng = np.random.default_rng(seed)
     hills = 400 * np.sin(np.arange(160) / 9)[:, None] * np.cos(np.arange(170) / 7)
     elevation = (1000 + hills + rough * rng.random((160, 170))).astype(np.float32)
     elevation[rng.random(elevation.shape) < 0.002] = np.nan
-    dem = Dem(elevation, Affine(1 / 2400, 0, 7.0, 0, -1 / 3600, 46.0), WGS84_CRS)
+    across = ratio / 3600 / np.cos(np.radians(latitude))
+    dem = Dem(elevation, Affine(across, 0, 7.0, 0, -1 / 3600, latitude), WGS84_CRS)
     caster = RayCaster(dem, surface=surface)
-    lon, lat = (float(a) for a in dem.position_of(*rng.uniform(3, 150, 2)))
+    lon, lat = (float(a) for a in dem.position_of(*rng.uniform(0, 158, 2)))
     assume(np.isfinite(dem.elevation_at(lon, lat)))
     for seen, bound, _ in survey_sectors(caster, lon, lat, height, focal, 12, rng):
         assert (seen <= bound).all()
+
+
+def without_envelopes(caster, camera):
+    """Lengths of rays that all start at the camera."""
+    eye = caster.eye(camera.longitude, camera.latitude, camera.elevation, camera.focal_length)
+    envelopes = Envelopes.empty(camera.focal_length)
+    envelopes.counts[:], envelopes.starts[:, 0], envelopes.slopes[:, 0] = 1, 0.0, np.inf
+    found = np.full((camera.height, camera.width), -1, np.float32)
+    cast_rays(caster.ground, eye, camera.axes(), *camera.image_plane(), *envelopes, found)
+    return found
 
 
 def test_rays_of_a_pitched_camera_are_the_same_without_envelopes():
     caster = jacksboro_caster()
     ground = float(caster.terrain.elevation_at(-84.2306, 36.1983))
     camera = Camera(-84.2306, 36.1983, ground + 3, 1.0, -0.1, 0.2, 1.0, 90, 70)
-    eye = caster.eye(camera.longitude, camera.latitude, camera.elevation, camera.focal_length)
-    envelopes = Envelopes.empty(camera.focal_length)
-    envelopes.counts[:], envelopes.starts[:, 0], envelopes.slopes[:, 0] = 1, 0.0, np.inf
-    found = np.full((70, 90), -1, np.float32)
-    cast_rays(caster.ground, eye, camera.axes(), *camera.image_plane(), *envelopes, found)
-    np.testing.assert_allclose(
-        caster.cast(camera).distance, found, rtol=1e-5
-    )  # cells entered elsewhere: straight to 1 mm
+    expected = without_envelopes(caster, camera)
+    np.testing.assert_allclose(caster.cast(camera).distance, expected, rtol=1e-5)  # cells are entered elsewhere
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["bilinear", "triangles"]),
+    st.sampled_from([None, 1.0]),
+    st.sampled_from([46.0, 84.0]),
+    st.floats(0.2, 5.0),
+    st.floats(8.0, 200.0),
+)
+def test_no_ray_starts_behind_terrain_of_two_layers(seed, surface, detail, latitude, ratio, focal):
+    rng = np.random.default_rng(seed)
+    across = ratio / 1200 / np.cos(np.radians(latitude))
+
+    def layer(rows, columns, east, south, finer):
+        hills = 300 * np.sin(np.arange(rows) / rng.uniform(3, 12))[:, None] * np.cos(np.arange(columns) / 6)
+        elevation = (1000 + hills + rng.choice([0, 100]) * rng.random((rows, columns))).astype(np.float32)
+        corner = 7.0 + east * across, latitude - south / 1200
+        return Dem(elevation, Affine(across / finer, 0, corner[0], 0, -1 / 1200 / finer, corner[1]), WGS84_CRS)
+
+    inner, outer = layer(40, 50, rng.uniform(0, 60), rng.uniform(0, 60), 4), layer(80, 90, 0, 0, 1)
+    caster = RayCaster(Terrain.of(inner, outer), surface=surface, detail=detail)
+    dem = (inner, outer)[rng.integers(2)]
+    lon, lat = (float(a) for a in dem.position_of(*rng.uniform(1, (dem.shape[1] - 2, dem.shape[0] - 2))))
+    ground = caster.terrain.elevation_at(lon, lat)
+    pose = float(rng.uniform(0, 7)), float(rng.uniform(-0.8, 0.4)), float(rng.uniform(-3, 3))
+    fov = 2 * np.arctan(24 / focal)
+    camera = Camera(lon, lat, float(ground) + float(rng.choice([6.0, 30.0, 200.0])), *pose, fov, 48, 36)
+    found, expected = caster.cast(camera).distance, without_envelopes(caster, camera)
+    late = (expected > 0) & ((found < 0) | (found > expected * 1.001 + 0.02))
+    if late.any():  # rays that touch a ridge may fall on either side of it
+        beside = [without_envelopes(caster, replace(camera, elevation=camera.elevation + up)) for up in (-0.02, 0.02)]
+        touched = np.any([np.isclose(found, other, rtol=5e-3, atol=0.5) for other in beside], axis=0)
+        assert not (late & ~touched).any()
 
 
 def on_triangles(posts, column, row):

@@ -170,7 +170,7 @@ def cast_rays(
         out: As in :func:`cast_level`.
     """
     sectors, height = len(counts), len(up)
-    paths, part = np.empty((len(eye.unit), 12)), np.empty(8)
+    paths, edge, part = np.empty((len(eye.unit), 12)), np.empty((len(eye.unit), 12)), np.empty(8)
     places, gaps = np.empty(3 * CHUNK, np.int64), np.empty(CHUNK)
     batch, work, slabs = np.empty((BATCH, height), np.float32), np.empty(WORK), np.empty(SLABS)
     layer = layer_at(ground, eye)
@@ -198,6 +198,7 @@ def cast_rays(
                                 sector,
                                 sectors,
                                 paths,
+                                edge,
                                 part,
                                 places,
                                 gaps,

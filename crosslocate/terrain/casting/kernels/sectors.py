@@ -4,7 +4,6 @@ They are equal steps of the diamond angle, which orders directions like the azim
 """
 
 import math
-from typing import Any
 
 from crosslocate.terrain.casting.kernels.compiled import compiled
 
@@ -24,16 +23,3 @@ def direction_of(diamond: float) -> tuple[float, float]:
     north = abs(east) - 1.0 if diamond <= 2.0 else 1.0 - abs(east)
     norm = math.sqrt(east * east + north * north)
     return east / norm, north / norm
-
-
-@compiled
-def breadth(eye: Any, ground: Any, sheet: int) -> float:
-    """Cells of a sheet in a metre on the ground around the eye, in the direction where they are smallest."""
-    layer = 0
-    while ground.first[layer + 1] <= sheet:
-        layer += 1
-    most = 0.0
-    for axis in range(2):
-        east, north = eye.coefficients[layer, axis, 1], eye.coefficients[layer, axis, 0]
-        most = max(most, math.sqrt(east * east + north * north))
-    return 1.05 * most / (1 << (sheet - ground.first[layer]))

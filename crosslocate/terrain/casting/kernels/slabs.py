@@ -30,6 +30,9 @@ SLABS = 8 * ROW
 """Numbers in the work space: for each slab where it begins, as a distance and on the minor axis; the first and the last
 column of cells in it, and how far into these it begins and ends; its highest terrain, and the slope of that."""
 
+LEAST_BROAD = 4e-3
+"""Half width of a sector along a line of posts in cells, at least."""
+
 BENT = 1e-2
 """Tracks that change direction by more than that along a run are not cut."""
 
@@ -44,7 +47,6 @@ def cut(
     n2: float,
     s: float,
     span: float,
-    spread: float,
     broad: float,
     work: Any,
 ) -> int:
@@ -60,8 +62,7 @@ def cut(
         n2: See ``n0``.
         s: Ground distance where the run begins.
         span: Its length in metres.
-        spread: Half width of the sector in cells by ground distance.
-        broad: Ratio of the half width along a line of posts to that.
+        broad: Half width of the sector along a line of posts, in cells for each metre of ground distance.
         work: Receives the slabs.
 
     Returns:
@@ -81,7 +82,7 @@ def cut(
         work[CUT + k] = u
         work[MINOR + k] = m0 + u * (m1 + u * m2)
     for k in range(count):
-        aside = ((s + work[CUT + k + 1]) * spread + 1e-3) * broad
+        aside = (s + work[CUT + k + 1]) * broad + LEAST_BROAD
         low = min(work[MINOR + k], work[MINOR + k + 1]) - aside
         high = max(work[MINOR + k], work[MINOR + k + 1]) + aside
         first, last = np.floor(low), np.floor(high)
@@ -144,21 +145,21 @@ def slope_of(curvature: float, height: float, top: float, near: float, far: floa
 
 
 @compiled
-def slopes_of(curvature: float, height: float, s: float, spread: float, lean: float, count: int, work: Any) -> None:
+def slopes_of(curvature: float, height: float, s: float, swerve: float, least: float, count: int, work: Any) -> None:
     """Find the slopes that the terrain of slabs does not exceed.
 
     Args:
         curvature: Of the earth along the sector.
         height: Of the camera.
         s: Ground distance where the run begins.
-        spread: As in :func:`cut`.
-        lean: Metres by which the sides of the sector meet a line of posts before or after its middle, for each cell of
-            half width.
+        swerve: Distance by which the sides of the sector meet a line of posts before or behind its middle, in shares of
+            the ground distance.
+        least: The same in metres, at least.
         count: Of slabs.
         work: Of the slabs.
     """
     for k in range(count):
         near, far = s + work[CUT + k], s + work[CUT + k + 1]
-        aside = (far * spread + 1e-3) * lean
+        aside = far * swerve + least
         slope = slope_of(curvature, height, work[TOP + k], max(near - aside, 0.0), far + aside)
         work[SLOPE + k] = slope if work[TOP + k] > -1e30 else -np.inf
