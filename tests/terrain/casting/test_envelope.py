@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from synthetic_terrain import effective_radius, jacksboro, jacksboro_caster
 
+from crosslocate.errors import TerrainError
 from crosslocate.geo import destination
 from crosslocate.terrain.casting.camera import Camera
 from crosslocate.terrain.casting.envelope import Envelopes, sector_count
@@ -149,7 +150,11 @@ def test_no_ray_starts_behind_terrain_of_two_layers(seed, surface, detail, latit
     pose = float(rng.uniform(0, 7)), float(rng.uniform(-0.8, 0.4)), float(rng.uniform(-3, 3))
     fov = 2 * np.arctan(24 / focal)
     camera = Camera(lon, lat, float(ground) + float(rng.choice([6.0, 30.0, 200.0])), *pose, fov, 48, 36)
-    found, expected = caster.cast(camera).distance, without_envelopes(caster, camera)
+    try:
+        found = caster.cast(camera).distance
+    except TerrainError:  # triangles may stand above the bilinear surface
+        reject()
+    expected = without_envelopes(caster, camera)
     late = (expected > 0) & ((found < 0) | (found > expected * 1.001 + 0.02))
     if late.any():  # rays that touch a ridge may fall on either side of it
         beside = [without_envelopes(caster, replace(camera, elevation=camera.elevation + up)) for up in (-0.02, 0.02)]
