@@ -20,9 +20,14 @@ class ConfigError(CrossLocateError):
 
     def __init__(self, key: str, value: Any, allowed: str | Iterable[Any], hint: str = "") -> None:
         self.key, self.value = key, value
+        self.hint = hint
         choices = allowed if isinstance(allowed, str) else "one of " + ", ".join(str(a) for a in allowed)
         self.allowed = choices
         super().__init__(f"{key}={value!r} is not allowed; allowed: {choices}" + (f". {hint}" if hint else ""))
+
+    def renamed(self, key: str) -> "ConfigError":
+        """The same error, of a value that the user gives by another key."""
+        return ConfigError(key, self.value, self.allowed, self.hint)
 
 
 class DataError(CrossLocateError):

@@ -64,6 +64,10 @@ def commands():
                     yield pytest.param(*command.partition(" ")[::2], id=f"{page.name}: {command[:60]}")
 
 
+def test_commands_are_found():
+    assert len(list(commands())) >= 40
+
+
 @pytest.mark.parametrize(("name", "arguments"), commands())
 def test_commands_compose(name, arguments):
     overrides = OverridesParser.create().parse_overrides([a for a in shlex.split(arguments) if "=" in a])

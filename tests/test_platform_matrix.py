@@ -104,10 +104,10 @@ def weights(folder):
 
 
 CELLS = [
-    pytest.param(cell, marks=[pytest.mark.slow] if cell[0] == 1 and cell[1] != "single" else [])
+    pytest.param(cell, marks=[pytest.mark.slow] if cell[:2] in {(1, "sweep"), (1, "launcher"), (2, "sweep")} else [])
     for cell in product(PROCESSES, STARTS, FATES)
 ]
-"""Several processes are the harder case: of one, only the single run is in the fast suite."""
+"""The fast suite has the single run, on one process and on two, and of sweeps the hardest: launched, on two."""
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(map(str, cell)))

@@ -5,6 +5,7 @@ positive and N negatives as indices into the views (-1 where there is none), and
 batch's other views may serve as negatives of which query.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -27,7 +28,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"squared_euclidean": squared_euclidean, "cosine": cosine}
 
 
-class RetrievalLoss(nn.Module):
+class RetrievalLoss(nn.Module, ABC):
     """Base of the losses: computes in float32 outside of autocast, whatever the network ran in."""
 
     def forward(
@@ -45,11 +46,11 @@ class RetrievalLoss(nn.Module):
         with torch.autocast(query.device.type, enabled=False):
             return self.compute(query.float(), database.float(), positive, negatives, negative_mask)
 
+    @abstractmethod
     def compute(
         self, query: Tensor, database: Tensor, positive: Tensor, negatives: Tensor, negative_mask: Tensor
     ) -> Tensor:
         """The loss itself, on float32 descriptors; arguments as in ``forward``."""
-        raise NotImplementedError
 
 
 class TripletLoss(RetrievalLoss):

@@ -63,6 +63,7 @@ class AlpsMini:
         """Make the data set.
 
         Raises:
+            ConfigError: A value cannot work.
             DataError: The source folder is not known, or lacks a file.
             TerrainError: ``root`` holds another data set, or the disk is full.
         """
@@ -74,7 +75,10 @@ class AlpsMini:
 
         elevation, poses = self._file(ELEVATION), self._file(POSES)
         say(f"Making {root} from {elevation} and {poses}")
-        render_dataset(root, self.plan(_terrain(elevation), poses), workers=self.workers)
+        try:
+            render_dataset(root, self.plan(_terrain(elevation), poses), workers=self.workers)
+        except ConfigError as error:
+            raise _renamed(error) from None
 
     def plan(self, terrain: "Terrain", poses: Path) -> "RenderPlan":
         """The data set on a terrain, with the cameras of a CSV file."""
@@ -97,8 +101,7 @@ class AlpsMini:
         try:
             return self._survey(str(poses))
         except ConfigError as error:
-            key = re.sub(r"^survey\.(database\.|splits\.)?", "dataset.prepare.", error.key)
-            raise ConfigError(key, error.value, error.allowed) from None
+            raise _renamed(error) from None
 
     def _survey(self, poses: str) -> "RegionSurvey":
         from crosslocate.terrain.viewpoints.listed import Listed
@@ -155,3 +158,8 @@ def _terrain(elevation: Path) -> "Terrain":
     from crosslocate.terrain.elevation.tiles import open_terrain
 
     return open_terrain(elevation)
+
+
+def _renamed(error: ConfigError) -> ConfigError:
+    """An error of a survey, by the key that is typed here."""
+    return error.renamed(re.sub(r"^survey\.(database\.|splits\.)?", "dataset.prepare.", error.key))

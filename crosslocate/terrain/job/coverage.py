@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ _PIXELS = 900  # of the relief along its longer side
 _MARGIN = 0.06  # of the extent of the viewpoints, around them
 _TINTS = ("#b9c9ac", "#d3cdab", "#c9b592", "#b9a594", "#e8e6e4")
 _COLOURS = {"train": "#1f6fb4", "val": "#d98b0c", "test": "#b5243a"}
+_LETTERS = 16  # of what is told below the map, an inch
 _OTHER, _GREY = "#5b4a8a", "#666666"
 
 
@@ -64,8 +66,10 @@ def coverage_map(root: Path, terrain: Terrain, path: Path) -> Path:
     ax.tick_params(labelsize=7)
     ax.ticklabel_format(useOffset=False)
     _label_longitudes(ax)
+    columns = int(figure.get_figwidth() * _LETTERS)
+    told = [line for text in left_out(read_manifest(root)["survey"]) for line in wrap(text, columns)]
     legend = ax.legend(
-        title="\n".join(left_out(read_manifest(root)["survey"])), title_fontsize=7, alignment="left", markerscale=1.2,
+        title="\n".join(told), title_fontsize=7, alignment="left", markerscale=1.2,
         loc="upper left", bbox_to_anchor=(0.0, -0.05), ncols=3, fontsize=7, frameon=False, borderpad=0.0,
     )  # fmt: skip
     legend.get_title().set_color(_GREY)

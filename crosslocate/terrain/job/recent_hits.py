@@ -28,6 +28,10 @@ class RecentHits:
         self._taken = 0
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type["RecentHits"], tuple[RayCaster, int, int]]:
+        """Another process remembers nothing at first."""
+        return RecentHits, (self.caster, self.views, self.size)
+
     def cast(self, camera: Camera) -> Hits:
         """Where the rays of a camera end.
 

@@ -121,9 +121,8 @@ def _open(
 def _require_same(root: Path, plan: RenderPlan) -> None:
     """Raise TerrainError where a complete data set is not the one that is asked for."""
     found = read_manifest(root)["rendering"]
-    if (
-        views_per_chunk(plan.storage) is None
-    ):  # without images there is nothing of another revision but what can be mended
+    if views_per_chunk(plan.storage) is None:
+        # without images there is nothing of another revision but what can be mended
         found |= {"renderer": RENDERER}
     require_same(root / MANIFEST, found, describe(plan))
 

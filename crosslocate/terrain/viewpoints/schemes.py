@@ -16,6 +16,8 @@ from crosslocate.terrain.viewpoints.thinning import apart, require_spacing
 Floats = NDArray[np.float64]
 _CHUNK = 1 << 18
 _MOST = 1_000_000_000
+MOST_POSITIONS = 20_000_000
+"""Positions of a grid, at most: of each some 200 bytes are held when a survey is made."""
 _PATIENCE = 200
 
 
@@ -49,10 +51,15 @@ class Grid:
                 f"This one gives {count.sum():,}",
             )  # fmt: skip
         groups = np.flatnonzero(np.diff(np.cumsum(count) // _CHUNK, prepend=-1))
-        parts = [
-            self._rows(site, lattice, rows[a:b], begin[a:b], count[a:b])
-            for a, b in zip(groups, [*groups[1:], len(rows)], strict=True)
-        ]
+        parts, found = [], 0
+        for a, b in zip(groups, [*groups[1:], len(rows)], strict=True):
+            parts.append(self._rows(site, lattice, rows[a:b], begin[a:b], count[a:b]))
+            found += len(parts[-1][0])
+            if found > MOST_POSITIONS:
+                raise ConfigError(
+                    f"{site.key}.spacing", self.spacing,
+                    f"a spacing that gives the region at most {MOST_POSITIONS:,} positions",
+                )  # fmt: skip
         row, column, lon, lat, ground = (np.concatenate([part[k] for part in parts]) for k in range(5))
         known, left_out = site.standing(ground)
         row, column, lon, lat, ground = (values[known] for values in (row, column, lon, lat, ground))

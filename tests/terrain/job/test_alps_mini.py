@@ -23,6 +23,7 @@ from crosslocate.errors import ConfigError, DataError, TerrainError
 from crosslocate.geo import geodesic_distance
 from crosslocate.terrain.job.alps_mini import ELEVATION, POSES, VARIABLE
 from crosslocate.terrain.job.manifest import read_manifest
+from crosslocate.terrain.viewpoints import schemes
 
 HEADER = ("latitude", "longitude", "altitude_m", "heading_deg", "pitch_deg", "roll_deg", "hfov_deg")
 POSE_COUNT = 40
@@ -138,6 +139,12 @@ def test_impossible_values_are_named_by_the_key_that_was_typed(given, says, sour
     with pytest.raises(ConfigError, match=rf"^dataset\.prepare\.{says}"):
         prepare("alps_mini", f"dataset.prepare.source={source}", f"dataset.prepare.{given}")(tmp_path / "set")
     assert not (tmp_path / "set").exists()
+
+
+def test_a_value_that_only_the_region_forbids_is_named_too(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(schemes, "MOST_POSITIONS", 10)
+    with pytest.raises(ConfigError, match=r"^dataset\.prepare\.spacing=2000 .*at most 10 positions"):
+        prepare("alps_mini", f"dataset.prepare.source={source}", "dataset.prepare.spacing=2000")(tmp_path / "set")
 
 
 def test_a_complete_set_stays_as_it_is_wherever_its_source_went(made, source, tmp_path):

@@ -140,10 +140,30 @@ def test_the_map_tells_what_was_left_out_and_numbers_meridians_up_to_180(tmp_pat
     figures[0].draw_without_rendering()
     found = read_manifest(tmp_path / "set")["survey"]["database"]["left_out"]
     assert found["sees_only_its_foot"] > 0
-    assert f"sees only its foot {found['sees_only_its_foot']}" in ax.get_legend().get_title().get_text()
+    title = ax.get_legend().get_title()
+    assert f"sees only its foot {found['sees_only_its_foot']}" in title.get_text()
+    assert title.get_window_extent().x1 <= figures[0].bbox.x1
     labels = [float(label.get_text().replace("\N{MINUS SIGN}", "-")) for label in ax.get_xticklabels()]
     assert len(labels) > 2
     np.testing.assert_allclose(labels, ax.get_xticks() - 360.0, atol=1e-6)
+
+
+def test_many_reasons_stay_on_the_map(tmp_path, monkeypatch):
+    plan = tiny_plan(Live())
+    render_dataset(tmp_path / "set", plan, workers=1)
+    reasons = {f"reason_number_{k}_of_several": 1_000_000 + k for k in range(9)}
+    found = {"survey": {"database": {"left_out": reasons}, "queries": {"left_out": reasons}}}
+    monkeypatch.setattr(coverage, "read_manifest", lambda root: found)
+    figures = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
+    coverage_map(tmp_path / "set", plan.world.caster.terrain, tmp_path / "map.png")
+    figures[0].draw_without_rendering()
+    title = figures[0].axes[0].get_legend().get_title()
+    assert title.get_text().replace("\n", " ").count("reason number") == 18
+    box = title.get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figures[0].bbox.x1
 
 
 def test_an_overview_is_a_level_that_is_fine_enough_and_lies_where_the_layer_lies():

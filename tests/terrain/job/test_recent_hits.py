@@ -1,5 +1,6 @@
 """Several images of a view are made of rays that are cast once, in memory that does not grow."""
 
+import pickle
 import threading
 from dataclasses import replace
 
@@ -93,6 +94,14 @@ def test_a_camera_that_cannot_be_cast_is_an_error_every_time(caster, cameras):
     for _ in range(2):
         with pytest.raises(TerrainError, match="not above the terrain"):
             recent.cast(replace(cameras[0], elevation=10.0))
+
+
+def test_another_process_gets_the_same_rays(caster, cameras):
+    recent = RecentHits(caster, views=5)
+    expected = recent.cast(cameras[0]).distance
+    other = pickle.loads(pickle.dumps(recent))
+    assert (len(other._kept), other.views, other.size) == (0, 5, recent.size)
+    np.testing.assert_array_equal(other.cast(cameras[0]).distance, expected)
 
 
 def test_threads_at_once_see_what_one_sees(caster, cameras):
