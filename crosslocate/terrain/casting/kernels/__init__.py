@@ -19,10 +19,11 @@ it is above a ray of slope m exactly where Y - m X > 0. Some facts make the marc
 
 A ray goes through stretches: in each it sees one sheet, a level of detail of a layer (``tracks``). Level cameras need
 one march for each image column (``level``). For others the surroundings are cut into sectors about as narrow as a pixel
-(``sectors``). Along each of them a march notes how the slope that no terrain exceeds so far grows with distance (its
-envelope, ``envelopes``), by what lies between neighbouring lines of posts (``slabs``). A ray of slope m starts where
-the envelope reaches m; one above all of it sees the sky (``pitched``). The rays of an image column go through their
-first cells together, in vector code (``front``), and those that meet nothing there go on alone.
+(``sectors``, ``shapes``). Along each of them a march notes how the slope that no terrain exceeds so far grows with
+distance (its envelope, ``envelopes``, ``entries``), where need be by all that lies between neighbouring lines of posts
+(``runs``, ``slabs``). A ray of slope m starts where the envelope reaches m; one above all of it sees the sky
+(``pitched``). The rays of an image column go through their first cells together, in vector code (``front``), and those
+that meet nothing there go on alone.
 
 Functions compute in float64; posts and images are float32. The decorators of ``compiled`` see to it that a change
 in any of these modules has all of them compiled anew.
